@@ -1,0 +1,1 @@
+//! What may pass from one side of the proxy to the other.

@@ -1,0 +1,64 @@
+//! Bounds that are built in, each with its reason. What an operator may want to change is in the configuration instead.
+
+use std::time::Duration;
+
+/// Largest configuration file that is read. Ten thousand routes take about 2 MiB.
+pub const CONFIG_BYTES: usize = 8 * 1024 * 1024;
+
+/// Deepest nesting of a configuration file; the grammar itself needs nine levels.
+pub const CONFIG_DEPTH: usize = 32;
+
+/// Most nodes of a configuration file once its anchors are expanded, so that "billion laughs" files are refused.
+pub const CONFIG_NODES: usize = 2_000_000;
+
+/// Most diagnostics printed for one file: past these the reader mends the first ones anyway.
+pub const DIAGNOSTICS: usize = 200;
+
+/// Most attempts for one request, whatever the configuration says: Pingora's own loop ends at 16.
+pub const ATTEMPTS: u32 = 10;
+
+/// Largest header section that a listener can be configured to accept; Pingora itself refuses more than 1 MiB.
+pub const HEADER_BYTES: usize = 256 * 1024;
+
+/// Most header lines that a listener can be configured to accept; Pingora's parser has room for 256.
+pub const HEADER_COUNT: usize = 200;
+
+/// Longest request target that a listener can be configured to accept: `http::Uri` ends at 65,534 bytes.
+pub const URI_BYTES: usize = 32 * 1024;
+
+/// Largest header section of an upstream's answer. Real ones stay far below; Pingora's own bound is 1 MiB.
+pub const RESPONSE_HEADER_BYTES: usize = 256 * 1024;
+
+/// Most 1xx answers before the final one. RFC 9110 sets no bound; one 100 and a few 103 are usual.
+pub const INTERIM_RESPONSES: u32 = 16;
+
+/// Longest line of a chunk header, extensions included: extensions are not in use, and a long one is an attack.
+pub const CHUNK_LINE_BYTES: usize = 1024;
+
+/// Largest trailer section. Trailers are read and dropped on HTTP/1.
+pub const TRAILER_BYTES: usize = 16 * 1024;
+
+/// How long a connection that is being refused is read from, so that the reset which follows unread bytes does not
+/// overtake the answer (RFC 9112, section 9.6).
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Most bytes read while lingering.
+pub const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Most connections that linger at the same time; further ones are closed at once.
+pub const LINGERING_CONNECTIONS: usize = 256;
+
+/// Bytes of a next (pipelined) request that are read ahead while the present one is being answered.
+pub const READ_AHEAD_BYTES: usize = 8 * 1024;
+
+/// Bytes of an answer that are gathered before they go to the socket, so that header and small body leave together.
+pub const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Access log lines waiting for a slow disk, in bytes. About 20,000 lines; past that lines are dropped and counted.
+pub const ACCESS_LOG_QUEUE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Longest `X-Request-Id` that is taken over from a client.
+pub const REQUEST_ID_BYTES: usize = 128;
+
+/// Longest `X-Forwarded-For` chain that is read, in addresses.
+pub const FORWARDED_HOPS: usize = 32;
