@@ -1,0 +1,58 @@
+//! What the black-box tests stand on: the built binary, real and scripted upstreams, and a client that sees bytes.
+//!
+//! A proxy is judged from its two ends. A test that goes through an HTTP library sees what the library makes of the
+//! bytes, and libraries repair: they drop a second `Content-Length`, reconnect on a reset, pad a short body's error into
+//! a retry. So both ends here are blocking sockets and threads, and nothing is mended: the client sends exactly the
+//! bytes of the test and reports how the answer ended, the scripted upstream records exactly what arrived.
+//!
+//! Every wait has a deadline ([`PATIENCE`]) and no test sleeps to wait for a result: [`eventually`] polls. Everything
+//! listens on 127.0.0.1, on ports that [`free_port`] keeps apart between tests that run at the same time.
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod client;
+pub mod message;
+pub mod metrics;
+pub mod nginx;
+pub mod port;
+pub mod process;
+pub mod python;
+pub mod scripted;
+pub mod tetap;
+
+use std::time::{Duration, Instant};
+
+pub use client::Client;
+pub use message::{Answer, End, Received};
+pub use nginx::Nginx;
+pub use port::free_port;
+pub use python::Python;
+pub use scripted::{Scripted, Talk};
+pub use tetap::Tetap;
+
+/// How long anything may take that is expected to happen. Generous, since tests share two cores; a test that passes
+/// never waits for it.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Polls until `check` yields something; panics with `what` when [`PATIENCE`] is over.
+pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(result) = check() {
+            return result;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Polls until `check` holds.
+pub fn until(what: &str, mut check: impl FnMut() -> bool) {
+    eventually(what, || check().then_some(()));
+}
+
+/// What `work` yields, and how long it took.
+pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}
