@@ -19,6 +19,9 @@ pub mod python;
 pub mod scripted;
 pub mod tetap;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use client::Client;
@@ -55,4 +58,39 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = work();
     (result, start.elapsed())
+}
+
+/// An address of 127.0.0.1 where nobody listens.
+pub fn nobody() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
+}
+
+/// Something that scripts wait for until the test says so.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    /// Lets everybody through who waits, now and later.
+    pub fn open(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until it is open.
+    pub fn wait(&self) {
+        until("the gate is opened", || self.0.load(Ordering::SeqCst));
+    }
+}
+
+/// The standard output of a command that succeeds.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(arguments).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {}\n{stdout}{stderr}", output.status);
+    stdout.into_owned()
+}
+
+/// Lets this process and its children open so many files, as far as the machine allows.
+pub fn allow_files(count: usize) {
+    let own = std::process::id().to_string();
+    run("prlimit", &["--pid", &own, &format!("--nofile={count}:")]);
 }

@@ -38,6 +38,22 @@ impl Tetap {
         tetap
     }
 
+    /// Starts the proxy with everything routed to one upstream `u` with these endpoints.
+    pub fn to(endpoints: &[SocketAddr]) -> Tetap {
+        Self::with("", endpoints, "")
+    }
+
+    /// The same with options of the listener and of the upstream (`retry: {attempts: 2}, balance: random`).
+    pub fn with(listener: &str, endpoints: &[SocketAddr], upstream: &str) -> Tetap {
+        let endpoints: Vec<String> = endpoints.iter().map(|address| format!("\"{address}\"")).collect();
+        let listed = endpoints.join(", ");
+        Self::start(&format!(
+            "listeners: [{{name: web, address: \"127.0.0.1:{{port:web}}\", {listener}}}]
+upstreams: {{u: {{endpoints: [{listed}], {upstream}}}}}
+routes: [{{name: all, match: {{path: {{prefix: /}}}}, upstream: u}}]"
+        ))
+    }
+
     /// Starts the proxy on a configuration that must fail, and waits for its end.
     pub fn try_start(yaml: &str) -> Failure {
         Self::try_start_in(Place::new(), yaml)
