@@ -13,6 +13,7 @@
 //! |---|---|
 //! | request line and header section | [`request_head`] |
 //! | status line and header section | [`response_head`] |
+//! | path, of which there is one spelling | [`path`] |
 //! | body, chunks and trailers | [`body`] |
 //! | fields meant for one connection only | [`hop_by_hop`] |
 //! | word about who the client is | [`forwarding`] |
@@ -24,6 +25,7 @@ pub mod body;
 pub mod forwarding;
 pub mod framing;
 pub mod hop_by_hop;
+pub mod path;
 pub mod request_head;
 pub mod request_id;
 pub mod response_head;

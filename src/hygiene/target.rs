@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use super::field::Fault;
+use super::path::{PathError, normalize};
 
 /// Which form of RFC 9112, section 3.2, the target was sent in. The authority form belongs to CONNECT, which is not
 /// served.
@@ -78,7 +79,7 @@ fn resource<'b>(form: TargetForm, authority: Option<&'b str>, rest: &'b str) -> 
     if query.is_some_and(has_bad_escape) {
         return Err("a broken percent-escape in the query");
     }
-    let path = normal_path(if path.is_empty() { "/" } else { path })?;
+    let path = normalize(if path.is_empty() { "/" } else { path }).map_err(PathError::as_str)?;
     Ok(Target { form, authority, path, query })
 }
 
@@ -95,27 +96,6 @@ fn has_bad_escape(query: &str) -> bool {
 /// read in their own ways (RFC 3986, appendix A; `#` begins a fragment, which is never sent).
 pub(super) const fn is_target_byte(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\')
-}
-
-// Stand-in until `hygiene::path` is merged.
-fn normal_path(path: &str) -> Result<Cow<'_, str>, Fault> {
-    if has_bad_escape(path) {
-        return Err("a broken percent-escape in the path");
-    }
-    let mut kept: Vec<&str> = Vec::new();
-    for segment in path.split('/').skip(1) {
-        match segment {
-            "" | "." => {}
-            ".." => drop(kept.pop()),
-            _ => kept.push(segment),
-        }
-    }
-    let mut normal: String = kept.iter().flat_map(|segment| ["/", segment]).collect();
-    let last = path.rsplit('/').next().unwrap_or_default();
-    if normal.is_empty() || matches!(last, "" | "." | "..") {
-        normal.push('/');
-    }
-    Ok(if normal == path { Cow::Borrowed(path) } else { Cow::Owned(normal) })
 }
 
 // Stand-in until `routing::host` is merged.
