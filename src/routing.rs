@@ -1,5 +1,7 @@
 //! Which route a request belongs to.
 
+pub mod host;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 /// A route's place in the plan's list of routes.
