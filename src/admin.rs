@@ -1,1 +1,3 @@
-//! admin
+//! What operators and their machines ask the process.
+
+pub mod readiness;
