@@ -8,7 +8,9 @@
 //!
 //! The keys of a line, in their order, are in [`line`].
 
+mod escape;
 pub mod line;
+mod sink;
 pub mod writer;
 
 use std::io;
