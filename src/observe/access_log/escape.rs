@@ -20,7 +20,7 @@ fn is_plain(value: &[u8]) -> bool {
 }
 
 fn is_plain_byte(byte: u8) -> bool {
-    (byte >= 0x20) & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
+    (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 #[cold]
