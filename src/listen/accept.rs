@@ -83,13 +83,17 @@ where
     loop {
         tokio::select! {
             biased;
-            _ = draining.wait_for(|draining| *draining) => return,
+            () = drained(&mut draining) => return,
             accepted = listener.accept() => match accepted {
                 Ok((transport, peer)) => receive(transport, peer, &door, &app, &runtime),
                 Err(failed) => rest(&door, &failed).await,
             },
         }
     }
+}
+
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await; // a sender that is gone drains too
 }
 
 fn receive<App>(transport: Transport, peer: Peer, door: &Arc<Door>, app: &Arc<App>, runtime: &Arc<Runtime>)

@@ -183,6 +183,13 @@ impl Client {
         self.written = BytesMut::new();
     }
 
+    /// Makes sure that an answer given in the middle of a request reaches the client (see [`super::linger`]).
+    pub fn abandon(mut self) {
+        if let Some(transport) = self.transport.take() {
+            self.linger.close(transport);
+        }
+    }
+
     fn is_tunnel(&mut self) -> bool {
         if self.note.upgraded.load(Ordering::Relaxed) && !matches!(self.reading, Reading::Tunnel) {
             self.reading = Reading::Tunnel;

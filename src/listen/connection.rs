@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt;
 use super::client::Client;
 use super::refuse::{self, Refused};
 use super::socket::{Peer, Transport};
-use super::{Arrival, Door, Visit};
+use super::{Arrival, Visit};
 use crate::answer;
 use crate::clock::{Instant, SystemTime};
 use crate::failure::Cause;

@@ -159,6 +159,12 @@ impl AccessLog {
         self.writer.as_ref().map_or(Ok(()), Writer::reopen)
     }
 
+    /// Writes out what is there, within [`writer::LAST_WORDS`]; nothing is written after it. For an owner who cannot know
+    /// whether somebody else still holds the log when the process ends.
+    pub fn close(&self) {
+        self.writer.iter().for_each(Writer::close);
+    }
+
     /// Lines lost so far.
     pub fn dropped(&self) -> u64 {
         self.dropped.get()

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::exchange::Exchange;
 use crate::clock::Instant;
 use crate::failure::Cause;
+use crate::hygiene::forwarding::ClientAddress;
 use crate::observe::access_log::{AttemptRecord, Client, Record};
 use crate::runtime::Runtime;
 
@@ -50,7 +51,7 @@ fn log(session: &Session, exchange: &Exchange, runtime: &Runtime, status: u16, t
     runtime.access_log().write(&Record {
         time: arrival.time,
         listener: &arrival.door.plan().name,
-        client: exchange.client.map_or(Client::Unix, Client::Ip),
+        client: client(exchange),
         method: request.method.as_str(),
         scheme: "http",
         host: arrival.host.as_bytes(),
@@ -71,4 +72,11 @@ fn log(session: &Session, exchange: &Exchange, runtime: &Runtime, status: u16, t
         referer: request.headers.get(REFERER).map(|value| value.as_bytes()),
         generation: exchange.snapshot.generation(),
     });
+}
+
+fn client(exchange: &Exchange) -> Client {
+    match exchange.forwarding.as_ref().map(|forwarding| forwarding.client) {
+        Some(ClientAddress::Ip(address)) => Client::Ip(address),
+        Some(ClientAddress::Unknown) | None => Client::Unix,
+    }
 }

@@ -40,6 +40,16 @@ pub enum Refused {
     WaitedTooLong,
 }
 
+impl Refused {
+    /// In words, for a problem document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Refused::QueueFull => "too many requests are waiting",
+            Refused::WaitedTooLong => "no server became free in time",
+        }
+    }
+}
+
 impl Gate {
     /// An open gate.
     pub fn new(limits: &UpstreamLimits, metrics: UpstreamMetrics) -> Gate {

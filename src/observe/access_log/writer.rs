@@ -75,6 +75,13 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Writer {
+    /// Writes out what is there, within [`LAST_WORDS`], and ends the thread. Lines that come later are lost.
+    pub(super) fn close(&self) {
         let mut queue = self.shared.queue.lock();
         queue.closing = true;
         self.shared.wake.notify_one();
