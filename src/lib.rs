@@ -1,6 +1,7 @@
 //! tetap: the edge proxy for web APIs that stays up.
 
 pub mod admin;
+pub mod answer;
 pub mod balance;
 pub mod cli;
 pub mod clock;
@@ -19,3 +20,4 @@ pub mod retry;
 pub mod routing;
 pub mod runtime;
 pub mod upstream;
+pub mod watchdog;
