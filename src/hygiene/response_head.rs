@@ -9,9 +9,9 @@
 
 use http::Version;
 
+use super::connection::{Connection, Upgrade};
 use super::field::{Fault, Field, Lines, Span};
 use super::framing::{Framing, Lengths};
-use super::request_head::{Connection, Upgrade};
 use crate::limits::RESPONSE_HEADER_COUNT;
 
 /// What of the request decides how its answer is read.
