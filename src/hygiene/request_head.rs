@@ -182,6 +182,7 @@ impl RequestScanner {
             let ends_head = self.take_line(bytes, line)?;
             self.check_size(self.lines.start)?;
             if ends_head {
+                self.lines.check_controls(bytes)?;
                 return self.finish(bytes).map(Some);
             }
         }

@@ -102,6 +102,7 @@ impl ResponseScanner {
         while let Some(line) = self.lines.next_line(bytes)? {
             self.check_size(self.lines.start)?;
             if self.take_line(bytes, line)? {
+                self.lines.check_controls(bytes)?;
                 return Ok(true);
             }
         }

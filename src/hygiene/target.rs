@@ -73,8 +73,8 @@ fn absolute(target: &str) -> Result<(&str, &str), Fault> {
 }
 
 fn resource<'b>(form: TargetForm, authority: Option<&'b str>, rest: &'b str) -> Result<Target<'b>, Fault> {
-    let (path, query) = match rest.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
+    let (path, query) = match memchr::memchr(b'?', rest.as_bytes()) {
+        Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
     };
     if query.is_some_and(has_bad_escape) {
