@@ -16,6 +16,7 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -137,6 +138,7 @@ class Rig:
         self.upstream_port = free_port()
 
     def __enter__(self):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))    # unwinds, so that no process is left behind
         files = self.folder / "files"
         files.mkdir()
         (files / "small").write_bytes(b"x" * SMALL)
