@@ -140,3 +140,95 @@ fn is_quiet(socket: &TcpStream) -> bool {
         Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    struct Server {
+        listener: TcpListener,
+        address: SocketAddr,
+    }
+
+    impl Server {
+        async fn start() -> Server {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            Server { listener, address }
+        }
+
+        /// Both ends of a new connection.
+        async fn connect(&self, pool: &Arc<Pool>) -> (Connection, TcpStream) {
+            let ours = TcpStream::connect(self.address).await.unwrap();
+            let theirs = self.listener.accept().await.unwrap().0;
+            (pool.adopt(ours, self.address), theirs)
+        }
+    }
+
+    fn pool(most_idle: usize, most_open: usize) -> Arc<Pool> {
+        let keepalive = plan::Keepalive { idle: Duration::from_secs(50), connections: most_idle };
+        Arc::new(Pool::new(&keepalive, most_open))
+    }
+
+    fn port(connection: &Connection) -> u16 {
+        connection.socket.local_addr().unwrap().port()
+    }
+
+    #[tokio::test]
+    async fn the_connection_used_last_is_the_next_one() {
+        let (server, pool, now) = (Server::start().await, pool(8, 8), Instant::now());
+        let (first, _a) = server.connect(&pool).await;
+        let (second, _b) = server.connect(&pool).await;
+        let expected = (port(&second), port(&first));
+        pool.put(first, now);
+        pool.put(second, now);
+        let taken = (pool.take(server.address, now).unwrap(), pool.take(server.address, now).unwrap());
+        assert_eq!((port(&taken.0), port(&taken.1)), expected);
+        assert!(pool.take(server.address, now).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_or_speaks_unasked_is_not_handed_out() {
+        let (server, pool, now) = (Server::start().await, pool(8, 8), Instant::now());
+        let (closed, theirs) = server.connect(&pool).await;
+        drop(theirs);
+        let (talking, mut theirs) = server.connect(&pool).await;
+        theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        closed.socket.readable().await.unwrap();
+        talking.socket.readable().await.unwrap();
+        pool.put(closed, now);
+        pool.put(talking, now);
+        assert!(pool.take(server.address, now).is_none());
+        assert_eq!(pool.open(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_idle_for_too_long_goes() {
+        let (server, pool, now) = (Server::start().await, pool(8, 8), Instant::now());
+        let (one, _a) = server.connect(&pool).await;
+        let (other, _b) = server.connect(&pool).await;
+        pool.put(one, now);
+        pool.put(other, now + Duration::from_secs(40));
+        pool.sweep(now + Duration::from_secs(60));
+        assert_eq!(pool.open(), 1);
+        assert!(pool.take(server.address, now + Duration::from_secs(91)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_full_pool_lets_its_oldest_go() {
+        let (server, pool, now) = (Server::start().await, pool(1, 2), Instant::now());
+        let (first, _a) = server.connect(&pool).await;
+        let (second, _b) = server.connect(&pool).await;
+        let newest = port(&second);
+        pool.put(first, now);
+        pool.put(second, now);
+        assert_eq!(pool.open(), 1);
+        let (_third, _c) = server.connect(&pool).await;
+        let (_fourth, _d) = server.connect(&pool).await;
+        assert_eq!(pool.open(), 2, "an idle connection made room for a busy one");
+        assert!(pool.take(server.address, now).is_none_or(|kept| port(&kept) == newest));
+    }
+}
