@@ -64,7 +64,7 @@ const ROOMS: &[Room] = &[
     Room { name: "runtime", knows: &[WORDS, DOMAIN, &["plan", "observe", "upstream"]], shuns: &[SYNTAX] },
     Room {
         name: "listen",
-        knows: &[WORDS, DOMAIN, &["plan", "observe", "upstream", "runtime"]],
+        knows: &[WORDS, DOMAIN, &["answer", "plan", "observe", "watchdog", "upstream", "runtime"]],
         shuns: &[SYNTAX],
     },
     Room {
