@@ -1,1 +1,3 @@
 //! What may pass from one side of the proxy to the other.
+
+pub mod path;
