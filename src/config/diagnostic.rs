@@ -49,6 +49,21 @@ impl KeyPath {
         &self.0
     }
 
+    /// Goes down to the value of a key.
+    pub fn push_key(&mut self, key: &str) {
+        self.0.push(Step::Key(key.to_owned()));
+    }
+
+    /// Goes down to an item.
+    pub fn push_index(&mut self, index: usize) {
+        self.0.push(Step::Index(index));
+    }
+
+    /// Goes up again.
+    pub fn pop(&mut self) {
+        self.0.pop();
+    }
+
     fn then(&self, step: Step) -> KeyPath {
         let mut steps = self.0.clone();
         steps.push(step);

@@ -70,8 +70,9 @@ impl Outline {
 /// The first thing that makes the text unreadable, or not worth reading.
 pub fn draw(text: &str) -> Result<(Outline, Vec<Diagnostic>), Diagnostic> {
     // The parser is foreign code that meets arbitrary bytes; should it panic, that is the file's fault, not the worker's.
-    catch_unwind(AssertUnwindSafe(|| follow(text)))
-        .unwrap_or_else(|_| Err(Diagnostic::unplaced("found text that the YAML parser cannot cope with".to_owned())))
+    catch_unwind(AssertUnwindSafe(|| follow(text))).unwrap_or_else(|_| {
+        Err(Diagnostic::unplaced("found text that the YAML parser cannot cope with".to_owned()))
+    })
 }
 
 fn follow(text: &str) -> Result<(Outline, Vec<Diagnostic>), Diagnostic> {
@@ -91,7 +92,16 @@ fn position(mark: &Marker) -> Position {
 }
 
 fn syntax(error: &ScanError) -> Diagnostic {
-    refusal(position(error.marker()), format!("found a syntax error ({}), expected YAML", error.info()))
+    match error.info() {
+        // The parser reads ahead of its events, and has a bound of its own (255) there.
+        "recursion limit exceeded" => too_deep(position(error.marker())),
+        info => refusal(position(error.marker()), format!("found a syntax error ({info}), expected YAML")),
+    }
+}
+
+fn too_deep(at: Position) -> Diagnostic {
+    let most = limits::CONFIG_DEPTH;
+    refusal(at, format!("found lists and maps nested too deep, expected at most {most} levels"))
 }
 
 fn refusal(at: Position, message: impl Into<String>) -> Diagnostic {
@@ -152,9 +162,12 @@ struct Pen {
 impl Pen {
     fn take(&mut self, event: Event<'_>, at: Position) -> Result<(), Diagnostic> {
         match event {
-            Event::Scalar(.., Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_)) => {
-                Err(refusal(at, "found a tag, expected a plain value (text that begins with ! is put in quotes)"))
-            }
+            Event::Scalar(.., Some(_))
+            | Event::SequenceStart(_, Some(_))
+            | Event::MappingStart(_, Some(_)) => Err(refusal(
+                at,
+                "found a tag, expected a plain value (text that begins with ! is put in quotes)",
+            )),
             Event::Scalar(text, _, anchor, None) => self.scalar(&text, anchor, at),
             Event::Alias(anchor) => self.alias(anchor, at),
             Event::SequenceStart(anchor, None) => self.start(anchor, at, Content::List(Vec::new())),
@@ -183,7 +196,8 @@ impl Pen {
 
     fn alias(&mut self, anchor: usize, at: Position) -> Result<(), Diagnostic> {
         let weight = self.anchors.get(&anchor).copied();
-        let weight = weight.ok_or_else(|| refusal(at, "found an anchor that contains itself, expected a value"))?;
+        let weight =
+            weight.ok_or_else(|| refusal(at, "found an anchor that contains itself, expected a value"))?;
         self.spend(weight, at)?;
         self.finish("*", leaf(at), weight);
         Ok(())
@@ -211,11 +225,13 @@ impl Pen {
     fn spend(&mut self, weight: Weight, at: Position) -> Result<(), Diagnostic> {
         self.total.add(weight);
         if self.open.len() + weight.depth > limits::CONFIG_DEPTH {
-            let most = limits::CONFIG_DEPTH;
-            return Err(refusal(at, format!("found lists and maps nested too deep, expected at most {most} levels")));
+            return Err(too_deep(at));
         }
         if self.total.nodes > limits::CONFIG_NODES || self.total.bytes > limits::CONFIG_BYTES {
-            return Err(refusal(at, "found too many values with its anchors expanded, expected a configuration"));
+            return Err(refusal(
+                at,
+                "found too many values with its anchors expanded, expected a configuration",
+            ));
         }
         Ok(())
     }
@@ -281,7 +297,8 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_brackets_are_refused() {
-        for text in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000), "? ".repeat(100_000)] {
+        for text in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000), "? ".repeat(100_000)]
+        {
             let message = refused(&text);
             assert!(message.contains("nested too deep"), "{message}");
         }

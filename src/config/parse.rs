@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_value_is_read_as_serde_yaml_reads_it() {
-        let text = "{a: 1, b: -1, c: 1.5, d: x, e: ~, f: [true, {}], g: 18446744073709551615, h: &h y, i: *h}";
+        let text =
+            "{a: 1, b: -1, c: 1.5, d: x, e: ~, f: [true, {}], g: 18446744073709551615, h: &h y, i: *h}";
         assert_eq!(parse(text).unwrap(), serde_yaml::from_str::<Value>(text).unwrap());
     }
 

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::map::Map;
-use crate::config::units::{Duration, HeaderName, HeaderValue, Host, Location, Method, Name, Path, Pattern, Size};
+use crate::config::units::{
+    Duration, HeaderName, HeaderValue, Host, Location, Method, Name, Path, Pattern, Size,
+};
 use crate::limits;
 
 /// Which requests, and what happens to them: exactly one of `upstream`, `redirect` and `respond`.
@@ -42,10 +44,10 @@ pub struct Route {
     pub response_headers: HeaderEdits,
     /// Instead of the upstream's own, key by key.
     #[serde(default)]
-    pub retry: RouteRetry,
+    pub retry: Option<RouteRetry>,
     /// Instead of the upstream's own, key by key.
     #[serde(default)]
-    pub timeouts: RouteTimeouts,
+    pub timeouts: Option<RouteTimeouts>,
     /// Instead of the listener's own, key by key.
     #[serde(default)]
     pub limits: RouteLimits,
@@ -197,7 +199,7 @@ pub struct RouteRetry {
 }
 
 /// How long each step of a request of this route may take; see the upstream's `timeouts`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteTimeouts {
     /// For one connection to open.

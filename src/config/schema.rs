@@ -3,9 +3,9 @@
 //! It serves twice: editors read it (`# yaml-language-server: $schema=…` at the top of a file) and so does the
 //! [`check`](super::check), so that what an editor accepts and what the program accepts cannot drift apart.
 
+use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
-use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -50,7 +50,7 @@ fn is_scalar(value: &Value) -> bool {
 
 /// A type's own part of the schema, for tests.
 #[cfg(test)]
-pub(crate) fn of<T: JsonSchema>() -> Value {
+pub(crate) fn of<T: schemars::JsonSchema>() -> Value {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
     RecursiveTransform(tidy).transform(&mut schema);
     schema.to_value()

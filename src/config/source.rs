@@ -27,7 +27,10 @@ impl Source {
         let name = path.display().to_string();
         let bytes = read_bounded(path).map_err(|error| refuse(&name, format!("cannot be read: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|error| {
-            refuse(&name, format!("found bytes that are not UTF-8 at offset {}", error.utf8_error().valid_up_to()))
+            refuse(
+                &name,
+                format!("found bytes that are not UTF-8 at offset {}", error.utf8_error().valid_up_to()),
+            )
         })?;
         Source::text(&name, &text)
     }

@@ -25,7 +25,7 @@ const UNIX_PATH_BYTES: usize = 107;
 impl Unit for ListenAddress {
     const FORMAT: &'static str = "tetap-listen-address";
     const EXPECTED: &'static str = "an address such as 0.0.0.0:8080, [::]:8080 or unix:/run/tetap/web.sock";
-    const PATTERN: &'static str = "(unix:/.+|.+:[0-9]+)";
+    const PATTERN: &'static str = "unix:/.+|.+:[0-9]+";
 
     fn read(text: &str) -> Result<ListenAddress, Misfit> {
         match text.strip_prefix("unix:") {
@@ -49,7 +49,9 @@ fn unix(path: &str) -> Result<PathBuf, Misfit> {
         return Err(Misfit::because("the path of a unix socket begins with /"));
     }
     if path.len() > UNIX_PATH_BYTES {
-        return Err(Misfit::because(format!("the path of a unix socket has at most {UNIX_PATH_BYTES} bytes")));
+        return Err(Misfit::because(format!(
+            "the path of a unix socket has at most {UNIX_PATH_BYTES} bytes"
+        )));
     }
     if path.ends_with('/') || path.contains(char::is_control) {
         return Err(Misfit::plain());
@@ -64,7 +66,7 @@ pub struct AdminAddress(pub SocketAddr);
 impl Unit for AdminAddress {
     const FORMAT: &'static str = "tetap-admin-address";
     const EXPECTED: &'static str = "an address such as 127.0.0.1:9901 or [::1]:9901";
-    const PATTERN: &'static str = "(.+:[0-9]+)";
+    const PATTERN: &'static str = ".+:[0-9]+";
 
     fn read(text: &str) -> Result<AdminAddress, Misfit> {
         socket(text, "127.0.0.1").map(AdminAddress)
@@ -84,7 +86,7 @@ pub struct EndpointAddress(pub SocketAddr);
 impl Unit for EndpointAddress {
     const FORMAT: &'static str = "tetap-endpoint-address";
     const EXPECTED: &'static str = "an IP address and port such as 10.0.0.11:8080 or [fd00::11]:8080";
-    const PATTERN: &'static str = "(.+:[0-9]+)";
+    const PATTERN: &'static str = ".+:[0-9]+";
 
     fn read(text: &str) -> Result<EndpointAddress, Misfit> {
         let address = socket(text, "127.0.0.1")?;
@@ -125,7 +127,9 @@ fn guess(text: &str, host: &str) -> Misfit {
         return Misfit::because("no port");
     }
     match text.rsplit_once(':') {
-        Some(("" | "*", port)) if is_port(port) => Misfit::because("no host").suggest(format!("{host}:{port}")),
+        Some(("" | "*", port)) if is_port(port) => {
+            Misfit::because("no host").suggest(format!("{host}:{port}"))
+        }
         Some(("localhost", port)) if is_port(port) => {
             Misfit::because("names are not looked up").suggest(format!("127.0.0.1:{port}"))
         }
@@ -149,7 +153,7 @@ pub struct Network(pub IpNet);
 impl Unit for Network {
     const FORMAT: &'static str = "tetap-network";
     const EXPECTED: &'static str = "an IP address or a network such as 10.0.0.0/8 or fd00::/8";
-    const PATTERN: &'static str = "([0-9a-fA-F.:]+(/[0-9]+)?)";
+    const PATTERN: &'static str = "[0-9a-fA-F.:]+(/[0-9]+)?";
 
     fn read(text: &str) -> Result<Network, Misfit> {
         if let Ok(address) = text.parse::<IpAddr>() {
@@ -184,7 +188,18 @@ mod tests {
                 ("[0:0::1]:0", "[::1]:0"),
                 ("unix:/run/a.sock", "unix:/run/a.sock"),
             ],
-            &["", ":8080", "8080", "1.2.3.4", "localhost:80", "1.2.3.4:65536", "::1:80", "[::1]", "unix:a", "unix:/"],
+            &[
+                "",
+                ":8080",
+                "8080",
+                "1.2.3.4",
+                "localhost:80",
+                "1.2.3.4:65536",
+                "::1:80",
+                "[::1]",
+                "unix:a",
+                "unix:/",
+            ],
         );
         assert!(ListenAddress::read(&format!("unix:/{}", "x".repeat(106))).is_ok());
         assert!(ListenAddress::read(&format!("unix:/{}", "x".repeat(107))).is_err());
@@ -194,7 +209,14 @@ mod tests {
     fn endpoint_addresses() {
         assert_reads::<EndpointAddress>(
             &[("10.0.0.1:80", "10.0.0.1:80"), ("[fd00::1]:80", "[fd00::1]:80")],
-            &["10.0.0.1", "10.0.0.1:0", "0.0.0.0:80", "[::]:80", "orders.internal:80", "[::ffff:10.0.0.1]:80"],
+            &[
+                "10.0.0.1",
+                "10.0.0.1:0",
+                "0.0.0.0:80",
+                "[::]:80",
+                "orders.internal:80",
+                "[::ffff:10.0.0.1]:80",
+            ],
         );
     }
 

@@ -34,7 +34,7 @@ impl Duration {
 impl Unit for Duration {
     const FORMAT: &'static str = "tetap-duration";
     const EXPECTED: &'static str = "a duration such as 250ms, 5s, 1m or 2h";
-    const PATTERN: &'static str = "([0-9]+(ms|s|m|h))";
+    const PATTERN: &'static str = "[0-9]+(ms|s|m|h)";
 
     fn read(text: &str) -> Result<Duration, Misfit> {
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -80,7 +80,20 @@ mod tests {
     fn durations_are_read_and_written() {
         assert_reads::<Duration>(
             &[("250ms", "250ms"), ("5s", "5s"), ("90s", "90s"), ("60s", "1m"), ("2h", "2h"), ("08s", "8s")],
-            &["", "5", "s", "5 s", "-5s", "+5s", "1.5s", "0s", "0ms", "1m30s", "9999999999999999999999s", "9000h"],
+            &[
+                "",
+                "5",
+                "s",
+                "5 s",
+                "-5s",
+                "+5s",
+                "1.5s",
+                "0s",
+                "0ms",
+                "1m30s",
+                "9999999999999999999999s",
+                "9000h",
+            ],
         );
     }
 

@@ -5,21 +5,29 @@ use http::header;
 use crate::config::suggest;
 use crate::config::units::{Misfit, Unit, as_text};
 
-/// The name of a header field. Case makes no difference.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HeaderName(pub header::HeaderName);
+/// The name of a header field. Case makes no difference, but is kept for messages.
+#[derive(Clone, Debug)]
+pub struct HeaderName {
+    /// What it means.
+    pub name: header::HeaderName,
+    /// How it was written.
+    pub written: String,
+}
 
 impl Unit for HeaderName {
     const FORMAT: &'static str = "tetap-header-name";
     const EXPECTED: &'static str = "a header name such as X-Team";
-    const PATTERN: &'static str = "([!#$%&'*+.^_`|~0-9A-Za-z-]+)";
+    const PATTERN: &'static str = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 
     fn read(text: &str) -> Result<HeaderName, Misfit> {
-        header::HeaderName::from_bytes(text.as_bytes()).map(HeaderName).map_err(|_| guess_name(text))
+        match header::HeaderName::from_bytes(text.as_bytes()) {
+            Ok(name) => Ok(HeaderName { name, written: text.to_owned() }),
+            Err(_) => Err(guess_name(text)),
+        }
     }
 
     fn write(&self) -> String {
-        self.0.to_string()
+        self.written.clone()
     }
 }
 
@@ -45,7 +53,7 @@ impl Unit for HeaderValue {
     const PATTERN: &'static str = "[^\\r\\n]*";
 
     fn read(text: &str) -> Result<HeaderValue, Misfit> {
-        if text != text.trim() {
+        if text != text.trim() || !text.is_ascii() {
             return Err(Misfit::plain());
         }
         header::HeaderValue::from_str(text).map(HeaderValue).map_err(|_| Misfit::plain())
@@ -67,7 +75,7 @@ const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTI
 impl Unit for Method {
     const FORMAT: &'static str = "tetap-method";
     const EXPECTED: &'static str = "a method such as GET or POST, in upper case";
-    const PATTERN: &'static str = "([A-Z][A-Z0-9_-]*)";
+    const PATTERN: &'static str = "[A-Z][A-Z0-9_-]*";
 
     fn read(text: &str) -> Result<Method, Misfit> {
         if text == "CONNECT" || text == "TRACE" {
@@ -100,7 +108,10 @@ mod tests {
 
     #[test]
     fn header_names() {
-        assert_reads::<HeaderName>(&[("X-Team", "x-team"), ("etag", "etag")], &["", "X Team", "X:", "ä", "a\n"]);
+        assert_reads::<HeaderName>(
+            &[("X-Team", "X-Team"), ("etag", "etag")],
+            &["", "X Team", "X:", "ä", "a\n"],
+        );
         assert_eq!(guess_name("X Team:").suggestion.as_deref(), Some("X-Team"));
     }
 
@@ -112,7 +123,10 @@ mod tests {
 
     #[test]
     fn methods() {
-        assert_reads::<Method>(&[("GET", "GET"), ("M-SEARCH", "M-SEARCH")], &["", "get", "G T", "CONNECT", "TRACE"]);
+        assert_reads::<Method>(
+            &[("GET", "GET"), ("M-SEARCH", "M-SEARCH")],
+            &["", "get", "G T", "CONNECT", "TRACE"],
+        );
         assert_eq!(guess_method("get").suggestion.as_deref(), Some("GET"));
         assert_eq!(guess_method("DELTE").suggestion.as_deref(), Some("DELETE"));
     }

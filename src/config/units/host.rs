@@ -18,7 +18,8 @@ pub enum Host {
 
 impl Unit for Host {
     const FORMAT: &'static str = "tetap-host";
-    const EXPECTED: &'static str = "a host such as api.example.com, *.example.com, 10.0.0.1 or [::1], without a port";
+    const EXPECTED: &'static str =
+        "a host such as api.example.com, *.example.com, 10.0.0.1 or [::1], without a port";
     const PATTERN: &'static str = "(\\*\\.)?[^*/ @]+";
 
     fn read(text: &str) -> Result<Host, Misfit> {
@@ -91,7 +92,10 @@ mod tests {
                 ("[0:0::1]", "[::1]"),
                 ("my_host", "my_host"),
             ],
-            &["", "*", "a.*", "a..b", "a.b.", "-a", "a:80", "[::1]:80", "::1", "http://a", "ä.de", "a b", "*."],
+            &[
+                "", "*", "a.*", "a..b", "a.b.", "-a", "a:80", "[::1]:80", "::1", "http://a", "ä.de", "a b",
+                "*.",
+            ],
         );
         assert!(Host::read(&"a".repeat(64)).is_err());
     }

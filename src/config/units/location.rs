@@ -17,7 +17,8 @@ impl Location {
 
 impl Unit for Location {
     const FORMAT: &'static str = "tetap-location";
-    const EXPECTED: &'static str = "an absolute URL such as https://example.com/new, or a path that begins with /";
+    const EXPECTED: &'static str =
+        "an absolute URL such as https://example.com/new, or a path that begins with /";
     const PATTERN: &'static str = "(/|https?://).*";
 
     fn read(text: &str) -> Result<Location, Misfit> {
@@ -65,7 +66,17 @@ mod tests {
                 ("https://example.com/new?a=b#c", "https://example.com/new?a=b#c"),
                 ("http://[::1]:80", "http://[::1]:80"),
             ],
-            &["", "new", "//example.com/", "ftp://a/", "https://", "/a b", "/a\r\nX: y", "/ä", "javascript:alert(1)"],
+            &[
+                "",
+                "new",
+                "//example.com/",
+                "ftp://a/",
+                "https://",
+                "/a b",
+                "/a\r\nX: y",
+                "/ä",
+                "javascript:alert(1)",
+            ],
         );
         assert_eq!(guess("example.com/new").suggestion.as_deref(), Some("https://example.com/new"));
     }

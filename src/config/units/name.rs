@@ -32,7 +32,7 @@ impl fmt::Display for Name {
 impl Unit for Name {
     const FORMAT: &'static str = "tetap-name";
     const EXPECTED: &'static str = "a name of at most 64 letters, digits, dots, hyphens and underscores";
-    const PATTERN: &'static str = "([A-Za-z0-9][A-Za-z0-9._-]{0,63})";
+    const PATTERN: &'static str = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}";
 
     fn read(text: &str) -> Result<Name, Misfit> {
         let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

@@ -21,7 +21,7 @@ pub enum Output {
 impl Unit for Output {
     const FORMAT: &'static str = "tetap-output";
     const EXPECTED: &'static str = "stdout, stderr, off, or the path of a file with a / in it";
-    const PATTERN: &'static str = "(stdout|stderr|off|.*/.*[^/])";
+    const PATTERN: &'static str = "stdout|stderr|off|.*/.*[^/]";
 
     fn read(text: &str) -> Result<Output, Misfit> {
         match text {

@@ -27,7 +27,7 @@ impl fmt::Display for Path {
 impl Unit for Path {
     const FORMAT: &'static str = "tetap-path";
     const EXPECTED: &'static str = "a path that begins with /";
-    const PATTERN: &'static str = "(/[^?#]*)";
+    const PATTERN: &'static str = "/[^?#]*";
 
     fn read(text: &str) -> Result<Path, Misfit> {
         if text.contains('?') {

@@ -26,7 +26,7 @@ impl Size {
 impl Unit for Size {
     const FORMAT: &'static str = "tetap-size";
     const EXPECTED: &'static str = "a size such as 512B, 64KiB, 1MiB or 1GiB";
-    const PATTERN: &'static str = "([0-9]+([KMG]i)?B)";
+    const PATTERN: &'static str = "[0-9]+([KMG]i)?B";
 
     fn read(text: &str) -> Result<Size, Misfit> {
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -69,7 +69,18 @@ mod tests {
     fn sizes_are_read_and_written() {
         assert_reads::<Size>(
             &[("0B", "0B"), ("512B", "512B"), ("64KiB", "64KiB"), ("1024KiB", "1MiB"), ("2GiB", "2GiB")],
-            &["", "5", "KiB", "5 KiB", "-5B", "1.5MiB", "1KB", "1kib", "99999999999GiB", "18446744073709551615GiB"],
+            &[
+                "",
+                "5",
+                "KiB",
+                "5 KiB",
+                "-5B",
+                "1.5MiB",
+                "1KB",
+                "1kib",
+                "99999999999GiB",
+                "18446744073709551615GiB",
+            ],
         );
     }
 
