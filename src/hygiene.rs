@@ -30,5 +30,7 @@ pub mod request_head;
 pub mod request_id;
 pub mod response_head;
 
+mod connection;
 mod field;
+mod request_line;
 mod target;

@@ -403,3 +403,212 @@ fn unescaped(inner: &[u8]) -> Option<SmallVec<[u8; 64]>> {
     }
     Some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        map
+    }
+
+    fn trusted() -> [IpNet; 2] {
+        ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]
+    }
+
+    /// What is told of a request that came over a clear-text listener on port 8080.
+    fn told(peer: &str, fields: &[(&str, &str)]) -> Forwarding {
+        let trusted = trusted();
+        let peer = (!peer.is_empty()).then(|| peer.parse().unwrap());
+        let port = peer.map(|_| 8080);
+        Forwarding::of(&Arrival { peer, scheme: Scheme::Http, port, trusted: &trusted }, &headers(fields))
+    }
+
+    fn text(value: &Option<HeaderValue>) -> Option<&str> {
+        value.as_ref().map(|value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn a_stranger_is_who_connects_whatever_it_says() {
+        let told = told(
+            "192.0.2.7",
+            &[
+                ("Host", "api.example.com:8080"),
+                ("X-Forwarded-For", "10.0.0.1"),
+                ("X-Forwarded-Proto", "https"),
+                ("X-Forwarded-Host", "evil.example"),
+                ("X-Forwarded-Port", "443"),
+                ("Forwarded", "for=10.0.0.1;proto=https"),
+            ],
+        );
+        assert_eq!(told.client.to_string(), "192.0.2.7");
+        assert_eq!(told.scheme, Scheme::Http);
+        assert_eq!(told.x_for, "192.0.2.7");
+        assert_eq!(told.x_proto, "http");
+        assert_eq!(text(&told.x_host), Some("api.example.com:8080"));
+        assert_eq!(text(&told.x_port), Some("8080"));
+        assert_eq!(told.forwarded, "for=192.0.2.7;host=\"api.example.com:8080\";proto=http");
+    }
+
+    #[test]
+    fn an_address_is_spelled_as_rfc_7239_6_says() {
+        let host = [("Host", "a")];
+        assert_eq!(told("2001:db8::7", &host).forwarded, "for=\"[2001:db8::7]\";host=a;proto=http");
+        assert_eq!(told("2001:db8::7", &host).x_for, "2001:db8::7");
+        assert_eq!(told("::ffff:192.0.2.7", &host).forwarded, "for=192.0.2.7;host=a;proto=http");
+        assert_eq!(told("192.0.2.7", &[]).forwarded, "for=192.0.2.7;proto=http");
+        assert_eq!(told("192.0.2.7", &[]).x_host, None);
+    }
+
+    #[test]
+    fn a_unix_socket_has_no_address_and_no_trust() {
+        let told = told("", &[("Host", "a"), ("X-Forwarded-For", "192.0.2.7")]);
+        assert_eq!(told.client, ClientAddress::Unknown);
+        assert_eq!((told.x_for, told.x_port), (HeaderValue::from_static("unknown"), None));
+        assert_eq!(told.forwarded, "for=unknown;host=a;proto=http");
+    }
+
+    /// Fields from the trusted peer 10.0.0.9; client, `X-Forwarded-For` to send.
+    type Walk = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+
+    const WALKS: &[Walk] = &[
+        (&[], "10.0.0.9", "10.0.0.9"),
+        (&[("X-Forwarded-For", "192.0.2.7")], "192.0.2.7", "192.0.2.7, 10.0.0.9"),
+        (&[("X-Forwarded-For", "192.0.2.7,10.0.0.1")], "192.0.2.7", "192.0.2.7, 10.0.0.1, 10.0.0.9"),
+        (
+            &[("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-For", "10.0.0.1")],
+            "192.0.2.7",
+            "192.0.2.7, 10.0.0.1, 10.0.0.9",
+        ),
+        (&[("X-Forwarded-For", "10.0.0.5, 192.0.2.7")], "192.0.2.7", "10.0.0.5, 192.0.2.7, 10.0.0.9"),
+        (&[("X-Forwarded-For", "10.0.0.2, 10.0.0.1")], "10.0.0.2", "10.0.0.2, 10.0.0.1, 10.0.0.9"),
+        (&[("X-Forwarded-For", "192.0.2.7, unknown")], "10.0.0.9", "10.0.0.9"),
+        (&[("X-Forwarded-For", "192.0.2.7, x, 10.0.0.1")], "10.0.0.1", "10.0.0.1, 10.0.0.9"),
+        (&[("X-Forwarded-For", " , 192.0.2.7:4711 ,, ")], "192.0.2.7", "192.0.2.7, 10.0.0.9"),
+        (
+            &[("X-Forwarded-For", "[2001:db8::7]:4711, fd00::1")],
+            "2001:db8::7",
+            "2001:db8::7, fd00::1, 10.0.0.9",
+        ),
+        (&[("X-Forwarded-For", "192.0.2.7:x")], "10.0.0.9", "10.0.0.9"),
+        (&[("X-Forwarded-For", "192.0.2.256")], "10.0.0.9", "10.0.0.9"),
+        (&[("X-Forwarded-For", "::ffff:10.0.0.1")], "10.0.0.1", "10.0.0.1, 10.0.0.9"),
+        (&[("X-Forwarded-For", "")], "10.0.0.9", "10.0.0.9"),
+        (
+            &[("X-Forwarded-For", "192.0.2.7"), ("Forwarded", "for=198.51.100.1")],
+            "192.0.2.7",
+            "192.0.2.7, 10.0.0.9",
+        ),
+        (&[("Forwarded", "for=192.0.2.7")], "192.0.2.7", "192.0.2.7, 10.0.0.9"),
+        (
+            &[("Forwarded", "For=\"[2001:db8::7]:47\"; by=x,for=10.0.0.1")],
+            "2001:db8::7",
+            "2001:db8::7, 10.0.0.1, 10.0.0.9",
+        ),
+        (&[("Forwarded", "for=192.0.2.7, for=_hidden")], "10.0.0.9", "10.0.0.9"),
+        (&[("Forwarded", "for=192.0.2.7, proto=http")], "10.0.0.9", "10.0.0.9"),
+        (&[("Forwarded", "for=\"192.0.2.7, for=10.0.0.1")], "10.0.0.9", "10.0.0.9"),
+        (&[("Forwarded", "192.0.2.7")], "10.0.0.9", "10.0.0.9"),
+        (
+            &[("Forwarded", "for=\"a\\\",for=198.51.100.1;x=\\\"\", for=192.0.2.7")],
+            "192.0.2.7",
+            "192.0.2.7, 10.0.0.9",
+        ),
+    ];
+
+    #[test]
+    fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
+        for (fields, client, x_for) in WALKS {
+            let told = told("10.0.0.9", fields);
+            assert_eq!(told.client.to_string(), *client, "{fields:?}");
+            assert_eq!(told.x_for, *x_for, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn both_spellings_tell_of_the_same_chain() {
+        let told = told("10.0.0.9", &[("Host", "a"), ("X-Forwarded-For", "10.0.0.5, 2001:db8::7")]);
+        assert_eq!(told.forwarded, "for=10.0.0.5, for=\"[2001:db8::7]\";host=a;proto=http, for=10.0.0.9");
+    }
+
+    #[test]
+    fn a_chain_has_an_end() {
+        let long = vec!["10.0.0.1"; FORWARDED_HOPS + 5].join(",");
+        let told = told("10.0.0.9", &[("X-Forwarded-For", &format!("192.0.2.7,{long}"))]);
+        assert_eq!(told.x_for.to_str().unwrap().split(", ").count(), FORWARDED_HOPS + 1);
+        assert_eq!(told.client.to_string(), "10.0.0.1");
+    }
+
+    /// Fields from the trusted peer beside `Host: a`; scheme, host, port to tell.
+    type Words = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str);
+
+    const WORDS: &[Words] = &[
+        (&[], "http", "a", "8080"),
+        (&[("X-Forwarded-Proto", "HTTPS")], "https", "a", "443"),
+        (&[("X-Forwarded-Proto", "https"), ("X-Forwarded-Port", "8443")], "https", "a", "8443"),
+        (&[("X-Forwarded-Proto", "http")], "http", "a", "80"),
+        (&[("X-Forwarded-Proto", "gopher")], "http", "a", "8080"),
+        (&[("X-Forwarded-Proto", "https,http")], "http", "a", "8080"),
+        (&[("X-Forwarded-Proto", "https"), ("X-Forwarded-Proto", "http")], "http", "a", "8080"),
+        (&[("X-Forwarded-Host", "b:1")], "http", "b:1", "8080"),
+        (&[("X-Forwarded-Host", "b, c")], "http", "a", "8080"),
+        (&[("X-Forwarded-Host", "")], "http", "a", "8080"),
+        (&[("X-Forwarded-Port", "0")], "http", "a", "8080"),
+        (&[("X-Forwarded-Port", "+80")], "http", "a", "8080"),
+        (&[("X-Forwarded-Port", "65536")], "http", "a", "8080"),
+        (&[("Forwarded", "for=192.0.2.7;proto=https;host=\"b:1\"")], "https", "b:1", "443"),
+        (&[("Forwarded", "for=192.0.2.7;proto=gopher;host=\"b/c\"")], "http", "a", "8080"),
+        // The client wrote the first element itself; only what stands with its own address is a trusted proxy's word.
+        (&[("Forwarded", "for=10.0.0.1;proto=https;host=evil, for=192.0.2.7")], "http", "a", "8080"),
+        (
+            &[("X-Forwarded-For", "192.0.2.7"), ("Forwarded", "for=192.0.2.7;proto=https")],
+            "http",
+            "a",
+            "8080",
+        ),
+    ];
+
+    #[test]
+    fn a_trusted_proxy_is_believed_where_what_it_says_is_sound() {
+        for (fields, scheme, host, port) in WORDS {
+            let fields: Vec<_> = fields.iter().copied().chain([("Host", "a")]).collect();
+            let told = told("10.0.0.9", &fields);
+            assert_eq!(
+                (told.scheme.as_str(), told.x_proto.to_str().unwrap()),
+                (*scheme, *scheme),
+                "{fields:?}"
+            );
+            assert_eq!(text(&told.x_host), Some(*host), "{fields:?}");
+            assert_eq!(text(&told.x_port), Some(*port), "{fields:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_comes_in_makes_a_chain_that_cannot_be_read_back(
+            x_for in prop::option::of("[0-9a-f.:, x\\[\\]\"]{0,40}"),
+            forwarded in prop::option::of("(for=|proto=|host=|[0-9.:;,\"\\\\\\[\\] a=]){0,12}"),
+        ) {
+            let (x_for, forwarded) = (x_for.as_deref(), forwarded.as_deref());
+            let fields: Vec<_> = [("X-Forwarded-For", x_for), ("Forwarded", forwarded)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect();
+            let first = told("10.0.0.9", &fields);
+            for (name, value) in [("X-Forwarded-For", &first.x_for), ("Forwarded", &first.forwarded)] {
+                let next = told("10.0.0.8", &[(name, value.to_str().unwrap())]);
+                prop_assert_eq!(next.client, first.client);
+                prop_assert_eq!(next.x_for.to_str().unwrap(), format!("{}, 10.0.0.8", first.x_for.to_str().unwrap()));
+            }
+        }
+    }
+}

@@ -12,18 +12,16 @@ use std::borrow::Cow;
 
 use http::{Method, Version};
 
-use super::field::{Fault, Field, Lines, Span, is_tchar, is_token, members};
+use super::connection::{Connection, Upgrade};
+use super::field::{Fault, Field, Lines, Span};
 use super::framing::{Framing, Lengths};
+use super::request_line::{self, RequestLine, TARGET_TOO_LONG};
 pub use super::target::TargetForm;
-use super::target::{Target, is_target_byte, normal_host};
+use super::target::{Target, normal_host};
 use crate::failure::Cause;
-use crate::limits::CONNECTION_OPTIONS;
 
 /// Empty lines before a request line that are skipped (RFC 9112, section 2.2: at least one should be).
 const EMPTY_LINES: usize = 4;
-
-/// Longest method. The longest one registered, `UPDATEREDIRECTREF`, has 17 bytes.
-const METHOD_BYTES: usize = 32;
 
 /// How large a head may be. All bounds are inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +182,7 @@ impl RequestScanner {
             let ends_head = self.take_line(bytes, line)?;
             self.check_size(self.lines.start)?;
             if ends_head {
+                self.lines.check_controls(bytes)?;
                 return self.finish(bytes).map(Some);
             }
         }
@@ -239,7 +238,7 @@ impl RequestScanner {
     /// Refuses early what more bytes cannot mend.
     fn check_unfinished(&self, bytes: &[u8]) -> Result<(), Refusal> {
         if self.request_line.is_none() {
-            check_unfinished_request_line(&bytes[self.lines.start..], &self.limits)?;
+            request_line::check_unfinished(&bytes[self.lines.start..], &self.limits)?;
         }
         // At least one more byte is to come, so a head that fills its bound already is over it.
         self.check_size(bytes.len() + 1)
@@ -282,103 +281,12 @@ impl From<Fault> for Refusal {
     }
 }
 
-const TARGET_TOO_LONG: Refusal =
-    Refusal { cause: Cause::UriTooLong, detail: "the request target is too long" };
-
 const fn bad_request(detail: Fault) -> Refusal {
     Refusal { cause: Cause::BadRequest, detail }
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Refusal> {
     std::str::from_utf8(bytes).map_err(|_| bad_request("bytes that are not ASCII"))
-}
-
-/// Without this, a client that speaks TLS or nonsense to a clear-text port would be listened to until the deadline.
-fn check_unfinished_request_line(bytes: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
-    match memchr::memchr(b' ', bytes) {
-        None => check_unfinished_method(bytes),
-        Some(method) => {
-            let rest = &bytes[method + 1..];
-            let target = memchr::memchr(b' ', rest).unwrap_or(rest.len());
-            if target > limits.uri_bytes { Err(TARGET_TOO_LONG) } else { Ok(()) }
-        }
-    }
-}
-
-fn check_unfinished_method(bytes: &[u8]) -> Result<(), Refusal> {
-    let begins_well = bytes.first().is_none_or(|&byte| byte == b'\r' || is_tchar(byte));
-    match begins_well && bytes.len() <= METHOD_BYTES {
-        true => Ok(()),
-        false => Err(bad_request(NOT_A_METHOD)),
-    }
-}
-
-const NOT_A_METHOD: Fault = "the method is not a token of at most 32 bytes";
-
-/// Method, target and version (RFC 9112, section 3).
-#[derive(Clone, Debug)]
-struct RequestLine {
-    span: Span,
-    method: Method,
-    target: Span,
-    version: Version,
-}
-
-impl RequestLine {
-    fn parse(bytes: &[u8], span: Span, limits: &HeadLimits) -> Result<RequestLine, Refusal> {
-        let line = span.of(bytes);
-        let (first, last) = outer_spaces(line)?;
-        let target = Span { start: span.start + first + 1, end: span.start + last };
-        if target.len() > limits.uri_bytes {
-            return Err(TARGET_TOO_LONG);
-        }
-        let method = method(&line[..first])?;
-        let version = version(&line[last + 1..])?;
-        check_method_is_served(&method)?;
-        check_target_bytes(target.of(bytes))?;
-        Ok(RequestLine { span, method, target, version })
-    }
-}
-
-/// The first and the last space. There may be no other, which the check of the target's bytes finds.
-fn outer_spaces(line: &[u8]) -> Result<(usize, usize), Fault> {
-    match (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) {
-        (Some(first), Some(last)) if first < last => Ok((first, last)),
-        _ => Err("the request line is not a method, a target and a version"),
-    }
-}
-
-fn method(bytes: &[u8]) -> Result<Method, Fault> {
-    let sound = bytes.len() <= METHOD_BYTES && is_token(bytes);
-    let method = sound.then(|| Method::from_bytes(bytes).ok()).flatten();
-    method.ok_or(NOT_A_METHOD)
-}
-
-/// RFC 9112, section 2.3: upper case, one digit, a dot, one digit.
-fn version(bytes: &[u8]) -> Result<Version, Refusal> {
-    match bytes {
-        b"HTTP/1.1" => Ok(Version::HTTP_11),
-        b"HTTP/1.0" => Ok(Version::HTTP_10),
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-            Err(Refusal { cause: Cause::VersionNotSupported, detail: "neither HTTP/1.0 nor HTTP/1.1" })
-        }
-        _ => Err(bad_request("the request line does not end in an HTTP version")),
-    }
-}
-
-/// CONNECT would make the proxy a way into its own network; TRACE echoes what the client cannot see otherwise.
-fn check_method_is_served(method: &Method) -> Result<(), Refusal> {
-    match *method == Method::CONNECT || *method == Method::TRACE {
-        true => Err(Refusal { cause: Cause::MethodNotAllowed, detail: "CONNECT and TRACE are not served" }),
-        false => Ok(()),
-    }
-}
-
-fn check_target_bytes(target: &[u8]) -> Result<(), Fault> {
-    match !target.is_empty() && target.iter().all(|&byte| is_target_byte(byte)) {
-        true => Ok(()),
-        false => Err("the request target is empty or holds an illegal byte"),
-    }
 }
 
 /// What the header lines said, as far as it decides how the request is handled.
@@ -481,54 +389,5 @@ fn is_websocket_key(value: &[u8]) -> bool {
     value.len() == 24 && value.ends_with(b"==") && value[..22].iter().all(is_base64)
 }
 
-/// The options of `Connection` (RFC 9110, section 7.6.1).
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Connection {
-    options: usize,
-    pub(super) close: bool,
-    pub(super) keep_alive: bool,
-    pub(super) upgrade: bool,
-}
-
-impl Connection {
-    pub(super) fn take(&mut self, value: &[u8]) -> Result<(), Fault> {
-        members(value).try_for_each(|option| self.take_option(option))
-    }
-
-    fn take_option(&mut self, option: &[u8]) -> Result<(), Fault> {
-        self.options += 1;
-        if self.options > CONNECTION_OPTIONS || !is_token(option) {
-            return Err("Connection is not a short list of tokens");
-        }
-        self.close |= option.eq_ignore_ascii_case(b"close");
-        self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-        Ok(())
-    }
-
-    /// RFC 9112, section 9.3.
-    pub(super) fn keeps_alive(self, version: Version) -> bool {
-        !self.close && (version == Version::HTTP_11 || self.keep_alive)
-    }
-}
-
-/// What `Upgrade` asks for (RFC 9110, section 7.8), as far as it is served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Upgrade {
-    #[default]
-    None,
-    /// `websocket`, once and alone.
-    WebSocket,
-    /// Another protocol, or a choice of several.
-    Other,
-}
-
-impl Upgrade {
-    pub(super) fn take(&mut self, value: &[u8]) -> Result<(), Fault> {
-        *self = match (*self, value.eq_ignore_ascii_case(b"websocket")) {
-            (Upgrade::None, true) => Upgrade::WebSocket,
-            _ => Upgrade::Other,
-        };
-        Ok(())
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use http::Method;
 
 use super::field::Fault;
 use super::path::{PathError, normalize};
+use crate::routing::host::normalize_host;
 
 /// Which form of RFC 9112, section 3.2, the target was sent in. The authority form belongs to CONNECT, which is not
 /// served.
@@ -72,8 +73,8 @@ fn absolute(target: &str) -> Result<(&str, &str), Fault> {
 }
 
 fn resource<'b>(form: TargetForm, authority: Option<&'b str>, rest: &'b str) -> Result<Target<'b>, Fault> {
-    let (path, query) = match rest.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
+    let (path, query) = match memchr::memchr(b'?', rest.as_bytes()) {
+        Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
     };
     if query.is_some_and(has_bad_escape) {
@@ -98,12 +99,10 @@ pub(super) const fn is_target_byte(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\')
 }
 
-// Stand-in until `routing::host` is merged.
-pub(super) fn normal_host(host: &str) -> Option<(Cow<'_, str>, Option<u16>)> {
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !name.starts_with('[') || name.ends_with(']') => (name, port.parse().ok()),
-        _ => (host, None),
-    };
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]:%".contains(&byte);
-    (!name.is_empty() && name.bytes().all(legal)).then(|| (Cow::Owned(name.to_ascii_lowercase()), port))
+/// A host that a request can be for, in normal form, and its port.
+///
+/// Stricter than the grammar of a URI by two: a name must be there, since http has no resource without one (RFC 9110,
+/// section 4.2.1), and a comma may not, since a list of two hosts is one name to one parser and two to another.
+pub(super) fn normal_host(text: &str) -> Option<(Cow<'_, str>, Option<u16>)> {
+    normalize_host(text).filter(|(host, _)| !host.is_empty() && !host.contains(','))
 }

@@ -12,7 +12,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
@@ -69,8 +69,6 @@ pub struct Note {
     trouble: AtomicU8,
     upgraded: AtomicBool,
     cut: AtomicBool,
-    received: AtomicU64,
-    sent: AtomicU64,
 }
 
 /// What went wrong on the client's side.
@@ -120,16 +118,6 @@ impl Note {
     pub fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
     }
-
-    /// Bytes of the request, head and framing included.
-    pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of the answer, head and framing included.
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
 }
 
 impl Client {
@@ -165,14 +153,19 @@ impl Client {
     }
 
     /// Begins a request whose head was taken out of [`Client::ahead`]; a body may follow it.
-    pub fn begin(&mut self, head_bytes: usize, framing: Framing) -> Arc<Note> {
-        self.note = Arc::new(Note { received: AtomicU64::new(head_bytes as u64), ..Note::default() });
+    pub fn begin(&mut self, framing: Framing) -> Arc<Note> {
+        self.note = Arc::default();
         self.owned = 0;
         self.reading = match framing {
             Framing::None | Framing::Length(0) => Reading::Nothing,
             framing => Reading::Body(BodyScanner::new(framing)),
         };
         self.note.clone()
+    }
+
+    /// Whether the present request was taken to its last byte, so that another may follow.
+    pub fn is_between_requests(&self) -> bool {
+        self.owned == 0 && matches!(self.reading, Reading::Nothing)
     }
 
     /// Gives up what a waiting connection does not need.
@@ -207,7 +200,6 @@ impl Client {
         buf.put_slice(&self.read[..count]);
         self.read.advance(count);
         self.owned -= count;
-        self.note.received.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// Body bytes that were read ahead, together with the head or behind it.
@@ -283,7 +275,6 @@ impl Client {
         };
         self.read.extend_from_slice(&arrived[taken..]);
         buf.set_filled(before + taken);
-        self.note.received.fetch_add(taken as u64, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 
@@ -337,7 +328,6 @@ impl Client {
         match Pin::new(transport).poll_write_vectored(cx, &slices) {
             Poll::Ready(Ok(sent)) => {
                 self.write_dog.clear();
-                self.note.sent.fetch_add(sent as u64, Ordering::Relaxed);
                 let gathered = sent.min(self.written.len());
                 self.written.advance(gathered);
                 Poll::Ready(Ok(sent - gathered))

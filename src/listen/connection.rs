@@ -161,11 +161,12 @@ impl Connection {
         session.set_connection_user_context(Some(Box::new(arrival)));
         let reused = app.process_new_http(session, &visit.door.draining).await?;
         let client = reused.consume().0.into_any().downcast::<Client>().ok()?;
+        let client = Some(client).filter(|client| client.is_between_requests())?;
         Some(Connection { client, visit, peer, port, runtime })
     }
 
     fn arrival(&mut self, judged: Judged) -> Arrival {
-        let note = self.client.begin(judged.len, judged.framing);
+        let note = self.client.begin(judged.framing);
         self.client.read_dog().clear();
         Arrival {
             door: self.visit.door.clone(),
@@ -186,7 +187,7 @@ impl Connection {
         self.client.ahead().advance(judged.len);
         let keep = judged.keep_alive && judged.framing.is_empty() && !self.visit.door.is_draining();
         let answer = answer::options_on_the_wire(&refuse::fresh_request_id(), &refuse::date(), keep);
-        self.client.begin(judged.len, judged.framing);
+        self.client.begin(judged.framing);
         self.client.write_all(&answer).await.is_ok() && self.client.flush().await.is_ok() && keep
     }
 

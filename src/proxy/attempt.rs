@@ -17,6 +17,7 @@ use crate::upstream::call::{Call, Dial, Terms, Trouble};
 
 /// Chooses an endpoint and prepares the call.
 pub(super) fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    exchange.called = true;
     let Some(lease) = pick(exchange) else {
         return Err(exchange.fail(Cause::NoEndpoint, None));
     };

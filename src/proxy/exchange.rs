@@ -30,6 +30,8 @@ pub struct Exchange {
     pub(super) permit: Option<Permit>,
     pub(super) queued: Option<Duration>,
     pub(super) deadline: Instant,
+    /// Pingora has asked for an endpoint: from here on it does not keep the client's connection after a failure.
+    pub(super) called: bool,
     pub(super) present: Option<Present>,
     pub(super) attempts: SmallVec<[Attempt; 2]>,
     pub(super) tried: SmallVec<[usize; 4]>,
@@ -85,6 +87,7 @@ impl Exchange {
             permit: None,
             queued: None,
             deadline: Instant::now(),
+            called: false,
             present: None,
             attempts: SmallVec::new(),
             tried: SmallVec::new(),

@@ -19,16 +19,15 @@ use crate::upstream::call::Trouble;
 pub(super) async fn answer(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
     explain(session, exchange, error);
     let cause = exchange.failure.as_ref().map_or(Cause::Internal, |failure| failure.cause);
-    let before_upstream = exchange.attempts.is_empty() && cause != Cause::Internal;
     if begun(session) {
         cut(session, exchange);
     } else if cause != Cause::ClientClosed {
-        if !before_upstream {
+        if exchange.called {
             session.set_keepalive(None); // Pingora does not take the connection back either
         }
         let _ = tell(session, exchange).await; // a client that is gone cannot be told
     }
-    FailToProxy { error_code: cause.status().as_u16(), can_reuse_downstream: before_upstream }
+    FailToProxy { error_code: cause.status().as_u16(), can_reuse_downstream: !exchange.called }
 }
 
 /// Notes why, unless that is known.

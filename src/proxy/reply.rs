@@ -25,6 +25,7 @@ pub(super) fn response(
     if !response.status.is_informational() || upgrade {
         exchange.answered.get_or_insert_with(Instant::now);
     }
+    response.set_version(Version::HTTP_11); // ours, whatever the upstream speaks (RFC 9110, section 2.5)
     strip(response, upgrade);
     if upgrade {
         restore_upgrade(response)?;
