@@ -147,7 +147,13 @@ impl Exchange {
         lease.endpoint().metrics().attempted(outcome);
         let first_byte = report.first_byte.map(|at| at.saturating_duration_since(began));
         let endpoint = lease.endpoint().clone();
-        self.attempts.push(Attempt { endpoint, outcome, reused: report.reused, connect: report.connect, first_byte });
+        self.attempts.push(Attempt {
+            endpoint,
+            outcome,
+            reused: report.reused,
+            connect: report.connect,
+            first_byte,
+        });
     }
 }
 
