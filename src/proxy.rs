@@ -58,7 +58,12 @@ impl ProxyHttp for Proxy {
 
     fn init_downstream_modules(&self, _: &mut HttpModules) {} // none: each would cost an allocation a request
 
-    fn on_connection_reuse(&self, _: &mut Session, exchange: &mut Exchange, arrival: Box<dyn Any + Send + Sync>) {
+    fn on_connection_reuse(
+        &self,
+        _: &mut Session,
+        exchange: &mut Exchange,
+        arrival: Box<dyn Any + Send + Sync>,
+    ) {
         exchange.arrived(arrival);
     }
 

@@ -85,7 +85,11 @@ mod tests {
     #[test]
     fn what_may_have_had_an_effect_is_sent_again_only_if_that_is_harmless() {
         assert_eq!(verdict(&HOPEFUL), Verdict::Again);
-        assert_eq!(verdict(&Failed { others: false, ..HOPEFUL }), Verdict::Again, "a fresh connection will do");
+        assert_eq!(
+            verdict(&Failed { others: false, ..HOPEFUL }),
+            Verdict::Again,
+            "a fresh connection will do"
+        );
         assert!(matches!(verdict(&Failed { idempotent: false, ..HOPEFUL }), Verdict::Enough(_)));
         assert!(matches!(verdict(&Failed { replayable: false, ..HOPEFUL }), Verdict::Enough(_)));
     }

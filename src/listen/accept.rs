@@ -15,10 +15,10 @@ use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service;
 use tokio::sync::watch;
 
+use super::Door;
 use super::connection::Connection;
 use super::refuse;
 use super::socket::{Bound, Listener, Peer, Transport};
-use super::Door;
 use crate::runtime::{Runtime, tasks};
 
 /// How long a loop rests when the system has run out of something.

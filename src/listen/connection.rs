@@ -197,8 +197,7 @@ impl Connection {
         if refused.cause == Cause::ClientClosed {
             return;
         }
-        let answer =
-            answer::problem_on_the_wire(refused.cause, refused.detail, &request_id, &refuse::date());
+        let answer = answer::problem_on_the_wire(refused.cause, refused.detail, &request_id, &refuse::date());
         let sent = self.client.write_all(&answer).await.is_ok() && self.client.flush().await.is_ok();
         debug!("refused {:?}: {} ({:?}), told: {sent}", self.peer, refused.cause.as_str(), refused.detail);
         self.client.abandon();

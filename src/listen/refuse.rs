@@ -29,7 +29,12 @@ impl Refused {
 
     /// A head that was not whole in time.
     pub(super) fn late(started: Instant, time: SystemTime) -> Refused {
-        Refused { cause: Cause::RequestTimeout, detail: Some("the header was not whole in time"), time, started }
+        Refused {
+            cause: Cause::RequestTimeout,
+            detail: Some("the header was not whole in time"),
+            time,
+            started,
+        }
     }
 
     /// A connection too many.

@@ -100,7 +100,10 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
         patience: plan.process.drain_timeout,
     };
     let threads = plan.process.threads;
-    let doors = plan.listeners.iter().map(|listener| Door::new(listener, &metrics, connections.clone(), drain.clone()));
+    let doors = plan
+        .listeners
+        .iter()
+        .map(|listener| Door::new(listener, &metrics, connections.clone(), drain.clone()));
     let doors = doors.zip(bound).collect();
     let snapshot = Snapshot::build(plan, 1, &metrics);
     let runtime = Runtime::new(snapshot, metrics.clone(), access_log);

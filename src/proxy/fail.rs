@@ -70,7 +70,8 @@ fn begun(session: &Session) -> bool {
 /// Lengths and chunks show that something is missing; an answer that ends with its connection needs a reset for that.
 fn cut(session: &Session, exchange: &Exchange) {
     let framed = session.response_written().is_some_and(|written| {
-        written.headers.contains_key(header::CONTENT_LENGTH) || written.headers.contains_key(header::TRANSFER_ENCODING)
+        written.headers.contains_key(header::CONTENT_LENGTH)
+            || written.headers.contains_key(header::TRANSFER_ENCODING)
     });
     if let Some(note) = exchange.note().filter(|_| !framed) {
         note.cut();

@@ -31,7 +31,9 @@ pub(super) fn finish(session: &Session, exchange: &mut Exchange, runtime: &Runti
 /// What the client saw; where it saw nothing, what it would have seen.
 fn status(session: &Session, cause: Option<Cause>) -> u16 {
     match (session.response_written(), cause) {
-        (Some(written), _) if !written.status.is_informational() || written.status == 101 => written.status.as_u16(),
+        (Some(written), _) if !written.status.is_informational() || written.status == 101 => {
+            written.status.as_u16()
+        }
         (_, Some(cause)) => cause.status().as_u16(),
         _ => Cause::ClientClosed.status().as_u16(),
     }
@@ -40,13 +42,17 @@ fn status(session: &Session, cause: Option<Cause>) -> u16 {
 fn log(session: &Session, exchange: &Exchange, runtime: &Runtime, status: u16, took: std::time::Duration) {
     let Some(arrival) = &exchange.arrival else { return };
     let request = session.req_header();
-    let attempts: SmallVec<[AttemptRecord<'_>; 2]> = exchange.attempts.iter().map(|attempt| AttemptRecord {
-        endpoint: attempt.endpoint.name(),
-        outcome: attempt.outcome,
-        reused: attempt.reused,
-        connect: attempt.connect,
-        first_byte: attempt.first_byte,
-    }).collect();
+    let attempts: SmallVec<[AttemptRecord<'_>; 2]> = exchange
+        .attempts
+        .iter()
+        .map(|attempt| AttemptRecord {
+            endpoint: attempt.endpoint.name(),
+            outcome: attempt.outcome,
+            reused: attempt.reused,
+            connect: attempt.connect,
+            first_byte: attempt.first_byte,
+        })
+        .collect();
     let since = |at: Instant| at.saturating_duration_since(arrival.started);
     runtime.access_log().write(&Record {
         time: arrival.time,

@@ -22,11 +22,7 @@ use crate::hygiene::path;
 use crate::plan::{HeaderEdits, Rewrite};
 
 /// The head, made anew for every attempt from what the client sent.
-pub(super) fn request(
-    _: &Session,
-    request: &mut RequestHeader,
-    exchange: &mut Exchange,
-) -> Result<()> {
+pub(super) fn request(_: &Session, request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
     for name in hop_by_hop(&request.headers) {
         request.remove_header(&name);
     }

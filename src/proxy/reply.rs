@@ -66,7 +66,9 @@ pub(super) fn sign(response: &mut ResponseHeader, exchange: &Exchange) -> Result
 }
 
 fn edit(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
-    let Some(route) = exchange.route().filter(|route| !route.response_headers.is_empty()) else { return Ok(()) };
+    let Some(route) = exchange.route().filter(|route| !route.response_headers.is_empty()) else {
+        return Ok(());
+    };
     let HeaderEdits { remove, set, add } = &route.response_headers;
     remove.iter().for_each(|name: &HeaderName| {
         response.remove_header(name);

@@ -202,9 +202,7 @@ impl UpstreamStream {
                 self.reading = Reading::Complete(keep);
                 Ok(taken)
             }
-            Passed::Broken(detail) => {
-                Err(self.fail(Trouble::Invalid(detail), io::ErrorKind::InvalidData))
-            }
+            Passed::Broken(detail) => Err(self.fail(Trouble::Invalid(detail), io::ErrorKind::InvalidData)),
         }
     }
 
@@ -258,7 +256,9 @@ impl AsyncRead for UpstreamStream {
 
 impl AsyncWrite for UpstreamStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let Some(connection) = &mut self.connection else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
         match Pin::new(&mut connection.socket).poll_write(cx, data) {
             Poll::Pending => {
                 let due = self.moved + self.call.timeouts().idle;
