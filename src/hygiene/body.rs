@@ -277,6 +277,7 @@ mod tests {
         ("9112 7.1 more than 64 bits", "10000000000000000\r\n"),
         ("9112 7.1 bare LF behind the size", "5\nhello\r\n0\r\n\r\n"),
         ("9112 7.1 bare CR behind the size", "5\rhello\r\n0\r\n\r\n"),
+        ("9112 7.1 another byte for the LF", "5\rxhello\r\n0\r\n\r\n"),
         ("9112 7.1 CR twice", "5\r\r\nhello\r\n0\r\n\r\n"),
         ("9112 7.1 a chunk longer than its size", "5\r\nhello!\r\n0\r\n\r\n"),
         ("9112 7.1 bare LF behind the chunk", "5\r\nhello\n0\r\n\r\n"),

@@ -132,6 +132,7 @@ impl ResponseScanner {
         let line = self.status_line.take().ok_or("no status line")?;
         let len = std::mem::take(&mut self.lines).start;
         let fields = std::mem::take(&mut self.fields);
+        self.fields.connection.close = fields.connection.close;
         fields.check(line)?;
         match line.status {
             101 => fields.switch(self.asked, len),
@@ -318,6 +319,11 @@ mod tests {
             UPGRADE,
             "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
         ),
+        (
+            "9110 7.8 a switch that Connection does not name",
+            UPGRADE,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+        ),
         ("9110 15.2.2 a switch to nothing", UPGRADE, "HTTP/1.1 101 Switching Protocols\r\n\r\n"),
         (
             "9112 6.1 a switch with a length",
@@ -420,6 +426,21 @@ mod tests {
         let framing = ResponseFraming::Bounded(Framing::Length(2));
         let want = ResponseHead { len: heads[2].len() - 2, status: 200, framing, keep_alive: true };
         assert_eq!(scanner.scan(rest), ResponseScan::Final(want));
+    }
+
+    #[test]
+    fn of_an_interim_answer_only_its_close_is_remembered() {
+        let lines = "X: 1\r\n".repeat(RESPONSE_HEADER_COUNT - 1);
+        let interim = format!("HTTP/1.1 103 Early Hints\r\nConnection: close\r\n{lines}\r\n");
+        let mut scanner = ResponseScanner::new(GET, LIMIT);
+        assert_eq!(
+            scanner.scan(interim.as_bytes()),
+            ResponseScan::Interim { len: interim.len(), status: 103 }
+        );
+        match scanner.scan(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{lines}\r\n").as_bytes()) {
+            ResponseScan::Final(head) => assert!(!head.keep_alive),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -50,6 +50,7 @@ const REFUSED: &[(&str, &str, Cause)] = &[
     ("9112 2.2 bare LF ends a field", "GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n", BAD),
     ("9112 2.2 bare LF ends the head", "GET / HTTP/1.1\r\nHost: a\r\n\n", BAD),
     ("9112 2.2 bare LF as empty line", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", BAD),
+    ("9112 2.2 bare CR, and a bare LF later", "GET / HTTP/1.1\r\nHost: a\r\nX: \r1\nY: 2\r\n\r\n", BAD),
     ("9112 2.2 bare CR in a value", "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r2\r\n\r\n", BAD),
     ("9112 2.2 bare CR in the request line", "GET /\r HTTP/1.1\r\nHost: a\r\n\r\n", BAD),
     ("9112 2.2 CR before CRLF", "GET / HTTP/1.1\r\r\nHost: a\r\n\r\n", BAD),
@@ -335,6 +336,7 @@ fn a_websocket_handshake_is_whole_or_none() {
     }
     let spoilt = [
         "Upgrade: h2c\r\n",
+        "Upgrade: websocket\r\n",
         "Content-Length: 3\r\n",
         "Transfer-Encoding: chunked\r\n",
         "Sec-WebSocket-Key: c2hvcnQ=\r\n",
