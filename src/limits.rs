@@ -68,3 +68,9 @@ pub const REQUEST_ID_BYTES: usize = 128;
 
 /// Longest `X-Forwarded-For` chain that is read, in addresses.
 pub const FORWARDED_HOPS: usize = 32;
+
+/// Connections to the admin address: some scrapers, load balancers and operators. Further ones wait in the backlog.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// Oldest connection to the admin address. One bound for the idle, the slow and the dead; a scraper simply connects anew.
+pub const ADMIN_CONNECTION_AGE: Duration = Duration::from_secs(60);

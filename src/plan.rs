@@ -6,6 +6,7 @@
 //! [`Table`](crate::routing::Table). `check`, `run` and the tests call the same function.
 
 pub mod compile;
+pub mod rewrite;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 
 pub use compile::compile;
+pub use rewrite::Rewrite;
 
 use crate::balance::Balance;
 use crate::routing::Table;
@@ -204,25 +206,6 @@ pub struct Forward {
     pub timeouts: Timeouts,
     /// How often to ask.
     pub retry: Retry,
-}
-
-/// A change of path, made on the normal form and put back into it.
-#[derive(Clone, Debug)]
-pub enum Rewrite {
-    /// The matched prefix is replaced.
-    Prefix {
-        /// What the route matched, ending in `/` unless it is the whole path.
-        matched: Arc<str>,
-        /// What stands there instead.
-        with: Arc<str>,
-    },
-    /// Every match of a pattern is replaced; `$1` and `${name}` stand for its groups.
-    Regex {
-        /// On the path alone, never the query.
-        pattern: regex::Regex,
-        /// The replacement.
-        with: Arc<str>,
-    },
 }
 
 /// Deadlines towards an upstream.

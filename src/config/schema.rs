@@ -1,0 +1,57 @@
+//! The JSON Schema of the configuration, made from the types.
+//!
+//! It serves twice: editors read it (`# yaml-language-server: $schema=…` at the top of a file) and so does the
+//! [`check`](super::check), so that what an editor accepts and what the program accepts cannot drift apart.
+
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+
+/// The schema (JSON Schema 2020-12).
+pub fn schema() -> Value {
+    let mut generator = SchemaSettings::draft2020_12().into_generator();
+    let mut schema = generator.root_schema_for::<Config>();
+    RecursiveTransform(tidy).transform(&mut schema);
+    schema.insert("title".to_owned(), json!("tetap"));
+    schema.to_value()
+}
+
+/// A key that may be left out is not a key that may be empty: `null` is no value here. And a default that is a map says
+/// again what its keys' own defaults say.
+fn tidy(schema: &mut Schema) {
+    let Some(keywords) = schema.as_object_mut() else { return };
+    if let Some(Value::Array(types)) = keywords.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [kind] = types.as_slice() {
+            let kind = kind.clone();
+            keywords.insert("type".to_owned(), kind);
+        }
+    }
+    if let Some(Value::Array(alternatives)) = keywords.get_mut("anyOf") {
+        alternatives.retain(|alternative| alternative != &json!({"type": "null"}));
+        if let [Value::Object(only)] = alternatives.as_mut_slice() {
+            let mut only = std::mem::take(only);
+            keywords.remove("anyOf");
+            only.append(keywords);
+            *keywords = only;
+        }
+    }
+    if keywords.get("default").is_some_and(|value| !is_scalar(value)) {
+        keywords.remove("default");
+    }
+}
+
+fn is_scalar(value: &Value) -> bool {
+    matches!(value, Value::Bool(_) | Value::Number(_) | Value::String(_))
+}
+
+/// A type's own part of the schema, for tests.
+#[cfg(test)]
+pub(crate) fn of<T: schemars::JsonSchema>() -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    RecursiveTransform(tidy).transform(&mut schema);
+    schema.to_value()
+}

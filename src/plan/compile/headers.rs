@@ -1,0 +1,100 @@
+//! Edits of header sections.
+//!
+//! Some fields are not the operator's to edit: they belong to one connection (RFC 9110, section 7.6.1) or say where a
+//! message ends. A proxy that lets a route set `Transfer-Encoding` is a request smuggler with a configuration file.
+
+use std::collections::HashMap;
+
+use http::{HeaderName, HeaderValue, header};
+
+use crate::config::map::Map;
+use crate::config::route;
+use crate::config::units::{HeaderName as Name, HeaderValue as Value};
+use crate::config::{Fault, KeyPath};
+use crate::plan::HeaderEdits;
+
+/// Which way the edited message goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the upstream.
+    Request,
+    /// To the client.
+    Response,
+}
+
+pub fn of_route(
+    path: &KeyPath,
+    edits: &route::HeaderEdits,
+    way: Way,
+    faults: &mut Vec<Fault>,
+) -> HeaderEdits {
+    let route::HeaderEdits { set, add, remove } = edits;
+    let path = path.key(if way == Way::Request { "request_headers" } else { "response_headers" });
+    faults.extend(doubles(&path.key("set"), set));
+    let of_map = |key: &str, edits: &Edits| {
+        edits
+            .iter()
+            .map(|(name, _)| (path.key(key).key(&name.written), name.name.clone()))
+            .collect::<Vec<_>>()
+    };
+    let of_list =
+        remove.iter().enumerate().map(|(index, name)| (path.key("remove").index(index), name.name.clone()));
+    for (at, name) in of_map("set", set) {
+        faults.extend(refusal(at, &name, way == Way::Request));
+    }
+    for (at, name) in of_map("add", add).into_iter().chain(of_list) {
+        faults.extend(refusal(at, &name, false));
+    }
+    HeaderEdits {
+        remove: remove.iter().map(|name| name.name.clone()).collect(),
+        set: plan(set),
+        add: plan(add),
+    }
+}
+
+type Edits = Map<Name, Value>;
+
+fn plan(edits: &Edits) -> Vec<(HeaderName, HeaderValue)> {
+    edits.iter().map(|(name, value)| (name.name.clone(), value.0.clone())).collect()
+}
+
+/// `X-Team` and `x-team` are one header, which cannot be set to two values. To add two is no contradiction.
+fn doubles(path: &KeyPath, set: &Edits) -> Vec<Fault> {
+    let mut seen: HashMap<&HeaderName, &str> = HashMap::new();
+    let mut faults = Vec::new();
+    for (name, _) in set.iter() {
+        if let Some(first) = seen.insert(&name.name, &name.written) {
+            let found = format!("the header {} a second time", name.name);
+            faults.push(
+                Fault::new(path.key(&name.written), found, "each once").at_key().elsewhere(path.key(first)),
+            );
+        }
+    }
+    faults
+}
+
+/// A request has exactly one `Host` (RFC 9112, section 3.2), so it may be replaced and nothing else.
+fn refusal(at: KeyPath, name: &HeaderName, may_be_host: bool) -> Option<Fault> {
+    let expected = match name {
+        name if is_of_the_connection(name) => {
+            "no header that belongs to the connection or frames the message"
+        }
+        name if *name == header::HOST && !may_be_host => "Host under request_headers.set only",
+        _ => return None,
+    };
+    Some(Fault::new(at, format!("an edit of {name}"), expected).at_key())
+}
+
+fn is_of_the_connection(name: &HeaderName) -> bool {
+    const NAMES: [&str; 8] = [
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.contains(&name.as_str())
+}

@@ -1,0 +1,78 @@
+//! The table of routes, and what it says about routes that get in each other's way.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::config::route;
+use crate::config::units::{Host, Method};
+use crate::config::{Fault, KeyPath};
+use crate::plan::Route;
+use crate::routing::{Conditions, Conflict, HostPattern, PathPattern, RouteId, Rule, Table};
+
+/// One rule for each host of a route.
+pub fn rules(id: RouteId, wanted: &route::Match, path: PathPattern) -> Vec<Rule> {
+    // The path comes from the caller, in normal form.
+    let route::Match { host, path: _, methods, headers, query } = wanted;
+    let conditions = Conditions {
+        methods: methods.iter().flatten().map(|Method(method)| method.clone()).collect(),
+        headers: headers.iter().map(|(name, value)| (name.name.clone(), value.0.clone())).collect(),
+        query: query.0.clone(),
+    };
+    let rule = |host| Rule { host, path: path.clone(), conditions: conditions.clone(), route: id };
+    match host {
+        None => vec![rule(HostPattern::Any)],
+        Some(hosts) => hosts.as_slice().iter().map(|host| rule(pattern(host))).collect(),
+    }
+}
+
+fn pattern(host: &Host) -> HostPattern {
+    match host {
+        Host::Exact(host) => HostPattern::Exact(host.clone()),
+        Host::Below(domain) => HostPattern::Wildcard(domain.clone()),
+    }
+}
+
+/// Arranges the rules. Routes that conflict with several rules are told once.
+pub fn table(
+    rules: Vec<Rule>,
+    routes: &[(Arc<str>, Option<Route>)],
+    faults: &mut Vec<Fault>,
+) -> Option<Table> {
+    let of_rule: Vec<_> = rules.iter().map(|rule| rule.route).collect();
+    let conflicts = match Table::build(rules) {
+        Ok(table) => return Some(table),
+        Err(conflicts) => conflicts,
+    };
+    let mut told = HashSet::new();
+    for conflict in conflicts {
+        let (later, earlier, tie) = match conflict {
+            Conflict::Tie { first, second } => (of_rule[second], of_rule[first], true),
+            Conflict::Shadowed { rule, by } => (of_rule[rule], of_rule[by], false),
+        };
+        if told.insert((later, earlier, tie)) {
+            faults.push(fault(later, earlier, tie, &routes[earlier.0].0));
+        }
+    }
+    None
+}
+
+fn fault(route: RouteId, other: RouteId, tie: bool, name: &str) -> Fault {
+    let path = |id: RouteId| KeyPath::root().key("routes").index(id.0);
+    let at = path(route).key("match");
+    if route == other {
+        return Fault::new(at.key("host"), "two spellings of one host", "each host once");
+    }
+    let fault = match tie {
+        true => Fault::new(
+            at,
+            format!("requests that {name} matches just as well"),
+            "hosts, paths or conditions that tell the two apart",
+        ),
+        false => Fault::new(
+            at,
+            format!("no request that {name} would not take first"),
+            "a route that can be reached",
+        ),
+    };
+    fault.elsewhere(path(other))
+}
