@@ -119,10 +119,11 @@ pub struct Load {
 
 impl Load {
     /// Whether one more request would keep it less busy than one more the other: (in flight + 1) / weight, compared
-    /// without rounding.
+    /// without rounding. Two idle ones are equals.
     fn is_below(self, other: Load) -> bool {
         let product = |in_flight: usize, weight: u32| (in_flight as u128 + 1) * u128::from(weight);
-        product(self.in_flight, other.weight) < product(other.in_flight, self.weight)
+        let busy = self.in_flight > 0 || other.in_flight > 0;
+        busy && product(self.in_flight, other.weight) < product(other.in_flight, self.weight)
     }
 }
 

@@ -5,8 +5,9 @@
 //! close to an even load (Mitzenmacher, *The Power of Two Choices*, 2001), without that herd, and at the same price for
 //! any number of endpoints.
 //!
-//! Busy is what the endpoint would have under way with this request, by its weight: (in flight + 1) / weight. Since the
-//! two are also drawn by weight, an idle upstream shares its requests by weight as well.
+//! Busy is what the endpoint would have under way with this request, by its weight: (in flight + 1) / weight. Two
+//! idle ones are equals, else the heavier would get all of a quiet upstream's requests; and since the two were drawn by
+//! weight, the first of them has its share.
 
 use super::random::Random;
 use super::{Load, Pick, Reason, Tried};
@@ -74,12 +75,19 @@ mod tests {
     fn busy_is_meant_in_proportion_to_the_weight() {
         assert_eq!(counts(&[10, 1], &[9, 1], &Tried::default()), [10_000, 0], "10 of 10 against 2 of 1");
         assert_eq!(counts(&[10, 1], &[20, 1], &Tried::default()), [0, 10_000], "21 of 10 against 2 of 1");
+        assert_eq!(counts(&[3, 1], &[1, 0], &Tried::default()), [10_000, 0], "2 of 3 against 1 of 1");
     }
 
     #[test]
     fn equals_share_evenly() {
         let counts = counts(&[1, 1, 1, 1], &[5, 5, 5, 5], &Tried::default());
         assert!(counts.iter().all(|count| (2_300..2_700).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn idle_endpoints_share_by_weight() {
+        let counts = counts(&[1, 4], &[0, 0], &Tried::default());
+        assert!((1_850..2_150).contains(&counts[0]), "{counts:?}");
     }
 
     #[test]
