@@ -13,9 +13,7 @@ mod routes;
 mod upstreams;
 
 use std::collections::HashMap;
-use std::num::NonZero;
 use std::sync::Arc;
-use std::thread;
 
 use crate::config::units::{Network, Output};
 use crate::config::{Config, Fault, KeyPath, process};
@@ -68,8 +66,7 @@ fn plan_access_log(log: &process::AccessLog) -> AccessLog {
 /// The number of cores is asked of the machine: the one thing in a plan that is not in the file.
 fn plan_process(process: &process::Process) -> Process {
     let process::Process { threads, drain_timeout } = process;
-    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-    Process { threads: threads.unwrap_or_else(cores), drain_timeout: drain_timeout.as_std() }
+    Process { threads: *threads, drain_timeout: drain_timeout.as_std() }
 }
 
 /// Names that metrics and logs tell things apart by.
