@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(forward.timeouts.tunnel, Duration::from_secs(600));
         assert_eq!((&*plan.routes[0].name, plan.admin), ("route-1", None));
         assert_eq!(plan.access_log.output, AccessLogOutput::Stdout);
-        assert_eq!((plan.process.drain_timeout, plan.process.threads > 0), (Duration::from_secs(60), true));
+        assert_eq!((plan.process.drain_timeout, plan.process.threads), (Duration::from_secs(60), None));
     }
 
     #[test]
