@@ -136,6 +136,44 @@ fn an_interrupt_cuts_a_drain_short() {
 }
 
 #[test]
+fn a_signal_is_heard_however_early_it_comes() {
+    let routes = "routes: [{match: {path: {prefix: /}}, respond: {body: x}}]";
+    for delay in [0, 5, 20, 60] {
+        let mut place = Place::new();
+        let mut process = place.launch(routes);
+        std::thread::sleep(Duration::from_millis(delay)); // somewhere in the start
+        process.signal("TERM");
+        let (_, took) = timed(|| process.wait());
+        assert!(took < Duration::from_secs(5), "{took:?} after a signal at {delay} ms");
+    }
+}
+
+#[test]
+fn a_websocket_is_cut_at_the_deadline_of_the_drain() {
+    let upstream = Scripted::start(|talk| {
+        talk.head();
+        talk.write(
+            "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n",
+        );
+        talk.wait_for_close();
+    });
+    let mut tetap = Tetap::start(&format!(
+        "process: {{drain_timeout: 700ms}}
+upstreams: {{u: {{endpoints: [\"{}\"]}}}}
+routes: [{{match: {{path: {{prefix: /}}}}, upstream: u}}]",
+        upstream.address()
+    ));
+    let mut client = tetap.client();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
+    client.send("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    assert_eq!(client.read_answer().status, 101);
+    tetap.signal("TERM");
+    let (_, took) = timed(|| tetap.wait());
+    assert!(took > Duration::from_millis(500) && took < Duration::from_secs(6), "{took:?}");
+    assert!(client.is_closed());
+}
+
+#[test]
 fn a_taken_port_is_named_and_exits_1() {
     let routes = "routes: [{match: {path: {prefix: /}}, respond: {body: x}}]";
     let first = Tetap::start(routes);

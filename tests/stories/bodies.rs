@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use crate::support::{Gate, Nginx, Python, Scripted, Tetap, run, until};
+use crate::support::{Client, Gate, Nginx, Python, Scripted, Tetap, run, until};
 
 /// 50 MB that no repetition or shift would leave the same.
 fn large_file(tetap: &Tetap) -> String {
@@ -117,4 +117,52 @@ fn a_client_that_breaks_off_its_body_is_not_forwarded_as_whole() {
     let broken = upstream.requests().into_iter().filter(|request| request.target() == "/broken");
     let whole: Vec<_> = broken.filter(|request| request.end == crate::support::End::Whole).collect();
     assert!(whole.is_empty(), "{whole:?}");
+}
+
+/// Asks in many ways, and breaks off now and then; every answer must be the one to its own question.
+fn ask_and_break_off(address: std::net::SocketAddr, thread: usize) {
+    let mut client = Client::connect(address);
+    for round in 0..120 {
+        let question = format!("/{thread}-{round}");
+        let head = format!("{question} HTTP/1.1\r\nHost: t\r\n");
+        match round % 4 {
+            0 => drop(client.send(format!("GET {head}\r\n"))),
+            1 => drop(client.send(format!("POST {head}Content-Length: 3\r\n\r\nabc"))),
+            2 => drop(
+                client.send(format!("POST {head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")),
+            ),
+            _ => {
+                client.send(format!("GET {head}\r\nGET /broken-off HTTP/1.1\r\nHost: t\r\n\r\n"));
+                assert_eq!(client.read_answer().text(), question);
+                client = Client::connect(address);
+                continue;
+            }
+        }
+        assert_eq!(client.read_answer().text(), question);
+    }
+}
+
+#[test]
+fn nobody_gets_the_answer_to_another_question() {
+    let upstream = Scripted::start(|talk| {
+        while let Some(request) = talk.request() {
+            let target = request.target().to_string();
+            let (first, second) = target.split_at(target.len() / 2);
+            let (one, two) = (first.len(), second.len());
+            let chunks = format!("{one:x}\r\n{first}\r\n{two:x}\r\n{second}\r\n0\r\n\r\n");
+            let sent = match request.method() {
+                "GET" => talk.answer(&target),
+                _ => talk.write(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")),
+            };
+            if !sent {
+                return;
+            }
+        }
+    });
+    let tetap = Tetap::to(&[upstream.address()]);
+    let address = tetap.address("web");
+    let clients: Vec<_> =
+        (0..8).map(|thread| std::thread::spawn(move || ask_and_break_off(address, thread))).collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    tetap.wait_for_metric("tetap_upstream_in_flight", &["upstream=\"u\""], 0.0);
 }

@@ -89,3 +89,11 @@ routes: [{{match: {{path: {{prefix: /}}}}, upstream: u}}]",
     assert_eq!(head.one("x-forwarded-for"), Some("::1"));
     assert!(head.one("forwarded").unwrap().starts_with("for=\"[::1]\""), "{head:?}");
 }
+
+#[test]
+fn an_ipv6_endpoint_is_asked() {
+    let upstream =
+        Scripted::start_at("[::1]:0", |talk| while talk.request().is_some_and(|_| talk.answer("six")) {});
+    let tetap = Tetap::to(&[upstream.address()]);
+    assert_eq!(tetap.get("/").text(), "six");
+}

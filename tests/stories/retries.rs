@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Nginx, Scripted, Talk, Tetap, nobody};
+use crate::support::{Client, Nginx, Scripted, Talk, Tetap, nobody, until};
 
 #[test]
 fn a_refused_connect_is_tried_on_another_endpoint() {
@@ -42,6 +42,17 @@ fn no_more_attempts_are_made_than_allowed() {
     let tetap = Tetap::with("", &endpoints, "retry: {attempts: 2}");
     assert_eq!(tetap.get("/").verdict(), (503, "connect_failed".to_string()));
     assert_eq!(tetap.access_log(1)[0]["attempts"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_large_body_survives_a_refused_connect() {
+    let alive = Scripted::answering("alive");
+    let tetap = Tetap::to(&[nobody(), nobody(), alive.address()]);
+    let body = vec![b'x'; 3_000_000];
+    for _ in 0..3 {
+        assert_eq!(tetap.client().post("/", &body).text(), "alive");
+    }
+    assert!(alive.requests().iter().all(|request| request.body == body));
 }
 
 /// Reads a request and resets the connection, the first time only; answers from then on.
@@ -102,6 +113,21 @@ fn a_kept_connection_that_turns_out_dead_is_not_noticed() {
     for round in 0..5 {
         assert_eq!(client.get("/").text(), "served", "round {round}");
     }
+}
+
+#[test]
+fn a_connection_that_the_upstream_has_closed_is_not_used_for_a_post() {
+    let upstream = Scripted::start(|talk| {
+        talk.request();
+        talk.answer("served");
+        talk.pause(Duration::from_millis(100));
+    });
+    let tetap = Tetap::to(&[upstream.address()]);
+    for round in 0..4 {
+        assert_eq!(tetap.client().post("/", b"pay").text(), "served", "round {round}");
+        until("the upstream closes", || upstream.open() == 0);
+    }
+    assert_eq!(upstream.count(), 4);
 }
 
 #[test]

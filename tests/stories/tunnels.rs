@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Scripted, Tetap, timed, until};
+use crate::support::{End, Scripted, Tetap, timed, until};
 
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -32,8 +32,13 @@ fn a_websocket_outlives_the_other_timeouts_and_has_its_own() {
         std::thread::sleep(Duration::from_millis(600)); // longer than every timeout but its own
         assert_eq!(client.send("ping").read_exact(4).unwrap(), b"ping");
     }
-    let (closed, took) = timed(|| client.is_closed());
-    assert!(closed && took > Duration::from_millis(900), "after {took:?}");
+    let ((last, end), took) = timed(|| client.read_to_end());
+    assert_eq!(
+        String::from_utf8_lossy(&last),
+        "",
+        "nothing is put into the tunnel that the upstream did not say"
+    );
+    assert!(end != End::Late && took > Duration::from_millis(900), "{end:?} after {took:?}");
     until("the upstream is let go", || upstream.open() == 0);
 }
 

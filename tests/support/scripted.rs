@@ -28,12 +28,7 @@ struct Record {
 impl Scripted {
     /// Plays `script` on every connection, each in a thread of its own.
     pub fn start(script: impl Fn(&mut Talk) + Send + Sync + 'static) -> Scripted {
-        Self::start_at(TcpListener::bind("127.0.0.1:0").unwrap(), script)
-    }
-
-    /// The same on a port that the test chose before.
-    pub fn start_on(port: u16, script: impl Fn(&mut Talk) + Send + Sync + 'static) -> Scripted {
-        Self::start_at(TcpListener::bind(("127.0.0.1", port)).unwrap(), script)
+        Self::start_at("127.0.0.1:0", script)
     }
 
     /// Answers every request with 200 and this body, on connections that are kept.
@@ -46,7 +41,9 @@ impl Scripted {
         Self::start(Talk::wait_for_close)
     }
 
-    fn start_at(listener: TcpListener, script: impl Fn(&mut Talk) + Send + Sync + 'static) -> Scripted {
+    /// The same at an address; port 0 takes any.
+    pub fn start_at(address: &str, script: impl Fn(&mut Talk) + Send + Sync + 'static) -> Scripted {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let record = Arc::new(Record::default());
         let shared = Arc::clone(&record);

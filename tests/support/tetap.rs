@@ -32,7 +32,7 @@ impl Tetap {
 
     /// The same with ports that are already known.
     pub fn start_in(mut place: Place, yaml: &str) -> Tetap {
-        let process = place.run(yaml);
+        let process = place.launch(yaml);
         let mut tetap = Tetap { process, place };
         tetap.wait_until_ready();
         tetap
@@ -61,7 +61,7 @@ routes: [{{name: all, match: {{path: {{prefix: /}}}}, upstream: u}}]"
 
     /// The same with ports that are already known.
     pub fn try_start_in(mut place: Place, yaml: &str) -> Failure {
-        let status = place.run(yaml).wait();
+        let status = place.launch(yaml).wait();
         Failure { status, stderr: place.read("stderr.log"), stdout: place.read("stdout.log") }
     }
 
@@ -210,7 +210,8 @@ impl Place {
         String::from_utf8_lossy(&std::fs::read(self.path(file)).unwrap_or_default()).into_owned()
     }
 
-    fn run(&mut self, yaml: &str) -> Process {
+    /// Starts the proxy and does not wait for anything.
+    pub fn launch(&mut self, yaml: &str) -> Process {
         let config = self.path("tetap.yaml");
         let text = self.fill_in(&with_defaults(yaml));
         std::fs::write(&config, text).unwrap();

@@ -40,6 +40,8 @@ struct Row {
 /// A POST is asked once: what happens to it is not hidden by another try.
 const ASK: &str = "POST /N HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n";
 const ASK_AS_1_0: &str = "POST /N HTTP/1.0\r\nHost: t\r\nContent-Length: 0\r\n\r\n";
+const ASK_AS_1_0_TO_KEEP: &str =
+    "POST /N HTTP/1.0\r\nHost: t\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n";
 const HEAD: &str = "HEAD /N HTTP/1.1\r\nHost: t\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\n";
 
@@ -378,6 +380,22 @@ fn an_answer_that_is_framed_well_arrives() {
                 whole("abc").lacks("transfer-encoding").has("Connection: close"),
             )
             .asked(ASK_AS_1_0),
+            ok(
+                "chunks to HTTP/1.0 that would stay",
+                "9112 9.3",
+                chunked,
+                "3\r\nabc\r\n0\r\n\r\n",
+                whole("abc").lacks("transfer-encoding").has("Connection: close"),
+            )
+            .asked(ASK_AS_1_0_TO_KEEP),
+            ok(
+                "a length to HTTP/1.0 that would stay",
+                "9112 9.3",
+                "Content-Length: 3\r\n",
+                "abc",
+                whole("abc").has("Connection: keep-alive"),
+            )
+            .asked(ASK_AS_1_0_TO_KEEP),
             ok("until close to HTTP/1.0", "9112 6.3", "", "abc", whole("abc"))
                 .then(Then::Closes)
                 .asked(ASK_AS_1_0),

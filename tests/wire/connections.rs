@@ -46,6 +46,12 @@ fn a_connection_is_kept_as_long_as_both_want() {
                 forwarded("HEAD /h HTTP/1.1").answer_has("Content-Length: 4").answer_body(""),
             ),
             row(
+                "an expectation without a body",
+                "9110 10.1.1",
+                get("/", "Expect: 100-continue\r\n"),
+                forwarded("GET / HTTP/1.1").lacks("expect"),
+            ),
+            row(
                 "another expectation",
                 "9110 10.1.1",
                 get("/", "Expect: coffee\r\n"),

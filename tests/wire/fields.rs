@@ -129,6 +129,8 @@ fn host_is_there_once_and_well_formed() {
             bad("doubled", "9112 3.2", "GET /f HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
             bad("doubled and equal", "9112 3.2", "GET /f HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n"),
             bad("doubled from HTTP/1.0", "9112 3.2", "GET /f HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"),
+            bad("absent beside an absolute target", "9112 3.2", "GET http://t/f HTTP/1.1\r\n\r\n"),
+            bad("a port over 65535", "3986 3.2.3", host("a:65536")),
             bad("empty", "9112 3.2", host("")),
             bad("a list", "9110 7.2", host("a, b")),
             bad("userinfo", "9110 4.2.4", host("user@a")),

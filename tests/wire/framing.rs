@@ -102,6 +102,20 @@ fn a_body_that_is_framed_well_arrives() {
         EVERYTHING_TO_ECHO,
         vec![
             good("a length", "9112 6.3", "Content-Length: 3\r\n", "abc", "abc"),
+            good(
+                "Connection cannot take the length away",
+                "9110 7.6.1",
+                "Connection: Content-Length\r\nContent-Length: 3\r\n",
+                "abc",
+                "abc",
+            ),
+            good(
+                "nor the coding",
+                "9110 7.6.1",
+                "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n",
+                "1\r\na\r\n0\r\n\r\n",
+                "a",
+            ),
             good("length zero", "9112 6.3", "Content-Length: 0\r\n", "", ""),
             good("no length", "9112 6.3", "", "", ""),
             good("chunks", "9112 7.1", chunked, "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "abcde"),

@@ -101,3 +101,13 @@ fn an_upgrade_without_its_connection_option_is_none() {
     assert_eq!(client.read_answer().text(), "plain");
     assert!(upstream.requests()[0].head.all("upgrade").is_empty());
 }
+
+#[test]
+fn a_handshake_without_its_key_or_from_http_1_0_is_no_upgrade() {
+    let upstream = Scripted::answering("plain");
+    let tetap = proxy(&upstream);
+    for request in [UPGRADE.replace("Sec-WebSocket-Key", "X-Key"), UPGRADE.replace("HTTP/1.1", "HTTP/1.0")] {
+        assert_eq!(tetap.client().send(request).read_answer().text(), "plain");
+    }
+    assert!(upstream.requests().iter().all(|request| request.head.all("upgrade").is_empty()));
+}
