@@ -51,7 +51,9 @@ fn no_more_are_kept_than_may_be() {
     });
     let tetap = Tetap::with("", &[upstream.address()], "keepalive: {connections: 2}");
     let mut clients: Vec<_> = (0..6).map(|_| tetap.client()).collect();
-    clients.iter_mut().for_each(|client| drop(client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")));
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    }
     until("all six are at the upstream", || upstream.count() == 6);
     gate.open();
     assert!(clients.iter_mut().all(|client| client.read_answer().text() == "together"));

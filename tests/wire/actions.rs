@@ -152,7 +152,7 @@ fn answers_from_the_configuration() {
                 "to HEAD",
                 "9110 9.3.2",
                 head("/robots.txt"),
-                answered(200).answer_has("Content-Length: 14").to_head(),
+                answered(200).answer_has("Content-Length: 14").of_head(),
             ),
             row(
                 "to HTTP/1.0",

@@ -104,23 +104,23 @@ fn the_client_is_told_to_the_upstream() {
                 forged,
                 chained().has("X-Forwarded-Proto: https"),
             )
-            .from_trusted(),
+            .sent_by_neighbour(),
             passes(
                 "in two lines",
                 "9110 5.3",
                 "X-Forwarded-For: 5.6.7.8\r\nX-Forwarded-For: 1.2.3.4\r\n",
                 arrives().has("X-Forwarded-For: 5.6.7.8, 1.2.3.4, 127.0.0.9"),
             )
-            .from_trusted(),
+            .sent_by_neighbour(),
             passes("a neighbour who says nothing", "7239 4", "", arrives().has("X-Forwarded-For: 127.0.0.9"))
-                .from_trusted(),
+                .sent_by_neighbour(),
             passes(
                 "a neighbour's scheme that is none",
                 "7239 5.4",
                 "X-Forwarded-Proto: gopher\r\n",
                 arrives().has("X-Forwarded-Proto: http"),
             )
-            .from_trusted(),
+            .sent_by_neighbour(),
         ],
     );
 }

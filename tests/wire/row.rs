@@ -44,7 +44,7 @@ pub fn rows(name: &'static str, rfc: &'static str, send: impl AsRef<[u8]>, want:
 
 impl Row {
     /// Sent by the trusted neighbour.
-    pub fn from_trusted(mut self) -> Row {
+    pub fn sent_by_neighbour(mut self) -> Row {
         self.from = Some(TRUSTED);
         self
     }
@@ -156,7 +156,7 @@ impl Want {
     }
 
     /// Answers a HEAD although nothing was forwarded.
-    pub fn to_head(mut self) -> Want {
+    pub fn of_head(mut self) -> Want {
         self.to_head = true;
         self
     }
