@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 
 /// Below Linux' ephemeral ports (32768 and up), above what services of the machine use.
 const RANGE: std::ops::Range<u16> = 12_000..32_000;
@@ -17,7 +18,8 @@ pub fn free_port() -> u16 {
 }
 
 fn claim(port: u16) -> bool {
-    let directory = std::env::temp_dir().join("tetap-test-ports");
+    let user = std::fs::metadata("/proc/self").unwrap().uid(); // each has files of its own
+    let directory = std::env::temp_dir().join(format!("tetap-test-ports-{user}"));
     std::fs::create_dir_all(&directory).unwrap();
     let file = File::create(directory.join(port.to_string())).unwrap();
     if file.try_lock().is_err() || TcpListener::bind(("127.0.0.1", port)).is_err() {
