@@ -1,6 +1,77 @@
-//! tetap: the edge proxy for web APIs that stays up.
+//! **tetap** (Indonesian: *stays, unmoved*): the edge proxy for web APIs that stays up.
+//!
+//! > Upstreams die, hang and lie; configurations are edited wrongly. The client sees a good answer, or one quick honest
+//! > error. Nothing is answered twice.
+//!
+//! This page is the map. Every file opens with the problem that it solves; the links below are one hop from it.
+//!
+//! # The life of a configuration
+//!
+//! ```text
+//!  bytes on disk       the operator's words      valid and resolved          alive, one generation        one request
+//!  conf/*.yaml  ───►   config::Config     ───►   plan::Plan           ───►   runtime::Snapshot     ───►   proxy::Exchange
+//!               load                   compile                        build                        pins
+//! ```
+//!
+//! One function per arrow, and no later stage sees an earlier one's types. [`config::load`] checks every key against the
+//! schema and reports all that is wrong at once; [`plan::compile`] is pure and finds what only shows between keys;
+//! [`runtime::Snapshot::build`] brings it to life; a request takes the snapshot once and keeps it to its end.
+//! `tetap check` and `tetap run` call the same functions.
+//!
+//! # The life of a request
+//!
+//! 1. [`listen::accept`] takes the connection, within the limits of its listener.
+//! 2. [`listen::connection`] waits, parked, for a first byte, reads a head within its deadline, and has it judged by
+//!    [`hygiene::request_head`]. What must not be forwarded is answered here; Pingora never sees it.
+//! 3. [`listen::client`] shows Pingora exactly this one request. Pingora calls [`proxy`] back, in this order:
+//! 4. `proxy::arrive` finds the route in the [`routing::Table`], answers what needs no upstream, and waits for a place at the
+//!    upstream's [`Gate`](upstream::Gate).
+//! 5. `proxy::attempt` has [`balance`] choose an endpoint and takes a [`Lease`](upstream::Lease) on it; the
+//!    [`Call`](upstream::call::Call) takes a connection from the [`Pool`](upstream::Pool) or opens one.
+//! 6. `proxy::forward` makes the head that the endpoint gets: hop-by-hop fields out, forwarding fields in.
+//! 7. [`upstream::stream`] judges the answer's head and follows it to its last byte, within its deadlines.
+//! 8. If the attempt fails, [`retry::verdict`] says whether there is another. Then `proxy::reply` passes the answer on, or
+//!    `proxy::fail` says with a [`Cause`](failure::Cause) why there is none.
+//! 9. `proxy::finish` counts and logs. Dropping the exchange gives everything back.
+//!
+//! # Questions, and where they are answered
+//!
+//! | question | answer |
+//! |---|---|
+//! | Why was I given a 503? | [`failure`] has every cause; the access log says which |
+//! | Which route wins? | [`routing`], at the top |
+//! | When is a request sent twice? | [`retry`] |
+//! | What is refused as malformed? | [`hygiene`] |
+//! | How long may what take? | [`plan::ListenerTimeouts`], [`plan::Timeouts`] |
+//! | What is bounded, and why there? | [`limits`], [`plan::ListenerLimits`], [`plan::UpstreamLimits`] |
+//! | Which metrics are there? | [`observe::metrics`] |
+//! | How does the process end? | [`process::stop`] |
+//!
+//! # Words
+//!
+//! *Upstream*: a named group of endpoints that answer the same requests. *Endpoint*: one server of it. *Lease*: one
+//! attempt's claim on an endpoint. *Attempt*: one call to one endpoint; an *exchange* has one or more. *Gate*: how many
+//! requests an upstream bears; those that wait are *pending*. *Drain*: serve on, but let nobody new in. *Generation*: the
+//! number of a snapshot. *Parked*: a connection between two requests. *Cause*: why there was no upstream's answer.
+//!
+//! # Who may know whom
+//!
+//! A room imports only from the groups above its own; `tests/architecture.rs` reads the imports and says so.
+//!
+//! | group | rooms | may not know |
+//! |---|---|---|
+//! | words | [`clock`] [`failure`] [`limits`] | anything else |
+//! | config | [`config`] | the domain, Pingora, tokio |
+//! | domain (pure) | [`routing`] [`balance`] [`limit`] [`retry`] [`hygiene`] [`answer`] | IO, tokio, Pingora, config, logging |
+//! | plan | [`plan`] | tokio, Pingora, the disk |
+//! | observe | [`observe`] | plan, runtime, proxy |
+//! | live | [`watchdog`] [`upstream`] [`runtime`] | config, proxy, admin |
+//! | traffic | [`listen`] [`proxy`] | config, process, admin |
+//! | control | [`admin`] | proxy, process |
+//! | process | [`process`] [`cli`] [`demo`] | – |
 
 pub mod admin;
+pub mod answer;
 pub mod balance;
 pub mod cli;
 pub mod clock;
@@ -19,3 +90,4 @@ pub mod retry;
 pub mod routing;
 pub mod runtime;
 pub mod upstream;
+pub mod watchdog;

@@ -29,6 +29,12 @@ pub const URI_BYTES: usize = 32 * 1024;
 /// Largest header section of an upstream's answer. Real ones stay far below; Pingora's own bound is 1 MiB.
 pub const RESPONSE_HEADER_BYTES: usize = 256 * 1024;
 
+/// Most header lines of an upstream's answer: Pingora's parser has room for so many.
+pub const RESPONSE_HEADER_COUNT: usize = 256;
+
+/// Most options in the `Connection` fields of one message. Real ones name two or three; each may cost a header lookup.
+pub const CONNECTION_OPTIONS: usize = 16;
+
 /// Most 1xx answers before the final one. RFC 9110 sets no bound; one 100 and a few 103 are usual.
 pub const INTERIM_RESPONSES: u32 = 16;
 
@@ -62,3 +68,9 @@ pub const REQUEST_ID_BYTES: usize = 128;
 
 /// Longest `X-Forwarded-For` chain that is read, in addresses.
 pub const FORWARDED_HOPS: usize = 32;
+
+/// Connections to the admin address: some scrapers, load balancers and operators. Further ones wait in the backlog.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// Oldest connection to the admin address. One bound for the idle, the slow and the dead; a scraper simply connects anew.
+pub const ADMIN_CONNECTION_AGE: Duration = Duration::from_secs(60);

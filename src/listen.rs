@@ -1,1 +1,136 @@
-//! listen
+//! The connection layer: from a listening socket to one judged request after the other.
+//!
+//! Pingora's own listeners have no limit on connections, no deadline for a whole header, no way to add or drain a
+//! socket alone, and keep 88 KiB for every idle client. So connections are accepted here ([`accept`]), served one
+//! request at a time ([`connection`]) through a stream that shows Pingora exactly one request ([`client`]), and parked
+//! in between: a waiting connection holds its socket and a small struct, nothing else.
+//!
+//! What it takes to close a connection without losing the last answer is in [`linger`].
+
+pub mod accept;
+pub mod client;
+pub mod connection;
+pub mod linger;
+pub mod refuse;
+pub mod socket;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use self::linger::Linger;
+use self::socket::Peer;
+use crate::clock::{Instant, SystemTime};
+use crate::limit::{Census, Client};
+use crate::observe::metrics::{Held, ListenerMetrics, Metrics, Refusal};
+use crate::plan;
+
+/// One listener at work: its bounds, who is connected, and whether it is draining.
+#[derive(Debug)]
+pub struct Door {
+    plan: plan::Listener,
+    metrics: ListenerMetrics,
+    open: AtomicUsize,
+    census: Mutex<Census>,
+    linger: Arc<Linger>,
+    tracker: TaskTracker,
+    draining: watch::Receiver<bool>,
+}
+
+/// What the proxy is told of a request beside its head.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Through which listener it came.
+    pub door: Arc<Door>,
+    /// Who is at the other end of the connection.
+    pub peer: Peer,
+    /// The port that was connected to.
+    pub port: Option<u16>,
+    /// In normal form, without port.
+    pub host: String,
+    /// Whether the client waits for a 100 before it sends its body.
+    pub expects_continue: bool,
+    /// Whether the client asks for a WebSocket.
+    pub upgrade_websocket: bool,
+    /// When its first byte came.
+    pub time: SystemTime,
+    /// The same moment, to measure from.
+    pub started: Instant,
+    /// What stream and exchange tell each other.
+    pub note: Arc<client::Note>,
+}
+
+impl Door {
+    /// A door that nobody has come through yet. Its connections are counted in `tracker` until the last one ends.
+    pub fn new(
+        plan: &plan::Listener,
+        metrics: &Metrics,
+        tracker: TaskTracker,
+        draining: watch::Receiver<bool>,
+    ) -> Arc<Door> {
+        Arc::new(Door {
+            plan: plan.clone(),
+            metrics: metrics.listener(&plan.name),
+            open: AtomicUsize::new(0),
+            census: Mutex::default(),
+            linger: Linger::new(tracker.clone()),
+            tracker,
+            draining,
+        })
+    }
+
+    /// From the configuration.
+    pub fn plan(&self) -> &plan::Listener {
+        &self.plan
+    }
+
+    /// Whether clients are being told to go.
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// A place for one more connection, or why there is none.
+    fn admit(self: &Arc<Self>, peer: Peer) -> Result<Visit, Refusal> {
+        let visit = self.enter().ok_or(Refusal::Listener)?;
+        self.count(peer, visit)
+    }
+
+    fn enter(self: &Arc<Self>) -> Option<Visit> {
+        let most = self.plan.limits.connections;
+        let join = |open: usize| (open < most).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join).ok()?;
+        Some(Visit { _counted: self.metrics.accept(), door: self.clone(), client: None })
+    }
+
+    fn count(&self, peer: Peer, mut visit: Visit) -> Result<Visit, Refusal> {
+        let (Some(most), Some(ip)) = (self.plan.limits.connections_per_ip, peer.ip()) else {
+            return Ok(visit);
+        };
+        let client = Client::of(ip);
+        if !self.census.lock().admit(client, most) {
+            return Err(Refusal::ClientIp);
+        }
+        visit.client = Some(client);
+        Ok(visit)
+    }
+}
+
+/// An open connection's place in its listener's counts; given back when dropped.
+#[derive(Debug)]
+struct Visit {
+    door: Arc<Door>,
+    client: Option<Client>,
+    _counted: Held,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.door.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(client) = self.client {
+            self.door.census.lock().leave(client);
+        }
+    }
+}

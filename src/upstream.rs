@@ -1,1 +1,78 @@
-//! upstream
+//! The living side of an upstream: its endpoints, who is asked next, how many may ask, and the idle connections.
+//!
+//! Everything that a request takes here (a place in the [`Gate`], a [`Lease`] on an endpoint, a connection) is given
+//! back when the value that stands for it is dropped, whichever way the request ends.
+
+pub mod call;
+pub mod endpoint;
+pub mod gate;
+pub mod pool;
+pub mod stream;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub use endpoint::{Endpoint, Lease};
+pub use gate::{Gate, Permit, Refused};
+pub use pool::Pool;
+
+use crate::balance::{Picker, Tried};
+use crate::observe::metrics::{Held, Metrics, UpstreamMetrics};
+use crate::plan;
+
+/// One upstream of a snapshot.
+#[derive(Debug)]
+pub struct Upstream {
+    name: Arc<str>,
+    endpoints: Vec<Arc<Endpoint>>,
+    picker: Mutex<Picker>,
+    gate: Gate,
+    pool: Arc<Pool>,
+    metrics: UpstreamMetrics,
+}
+
+impl Upstream {
+    /// Brings a planned upstream to life, with nothing learnt yet.
+    pub fn new(planned: &plan::Upstream, metrics: &Metrics) -> Upstream {
+        let plan::Upstream { name, endpoints, balance, keepalive, limits } = planned;
+        let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        let upstream_metrics = metrics.upstream(name);
+        Upstream {
+            name: name.clone(),
+            endpoints: endpoints.iter().map(|e| Arc::new(Endpoint::new(name, e, metrics))).collect(),
+            picker: Mutex::new(Picker::new(*balance, &weights)),
+            gate: Gate::new(limits, upstream_metrics.clone()),
+            pool: Arc::new(Pool::new(keepalive, limits.connections)),
+            metrics: upstream_metrics,
+        }
+    }
+
+    /// From the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// In the order of the configuration.
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// Where requests wait for their turn.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The idle connections.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Chooses an endpoint that is not among the `tried` ones and takes a lease on it. None when all were tried.
+    pub fn pick(&self, tried: &Tried) -> Option<Lease> {
+        let in_flight = |index: usize| self.endpoints.get(index).map_or(usize::MAX, |e| e.in_flight());
+        let pick = self.picker.lock().pick(tried, in_flight, &mut fastrand::Rng::new())?;
+        let endpoint = self.endpoints.get(pick.index)?;
+        Some(Lease::take(endpoint.clone(), pick.index, Held::take(&self.metrics.in_flight)))
+    }
+}

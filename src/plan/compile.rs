@@ -13,9 +13,7 @@ mod routes;
 mod upstreams;
 
 use std::collections::HashMap;
-use std::num::NonZero;
 use std::sync::Arc;
-use std::thread;
 
 use crate::config::units::{Network, Output};
 use crate::config::{Config, Fault, KeyPath, process};
@@ -68,8 +66,7 @@ fn plan_access_log(log: &process::AccessLog) -> AccessLog {
 /// The number of cores is asked of the machine: the one thing in a plan that is not in the file.
 fn plan_process(process: &process::Process) -> Process {
     let process::Process { threads, drain_timeout } = process;
-    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-    Process { threads: threads.unwrap_or_else(cores), drain_timeout: drain_timeout.as_std() }
+    Process { threads: *threads, drain_timeout: drain_timeout.as_std() }
 }
 
 /// Names that metrics and logs tell things apart by.
@@ -154,7 +151,7 @@ mod tests {
         assert_eq!(forward.timeouts.tunnel, Duration::from_secs(600));
         assert_eq!((&*plan.routes[0].name, plan.admin), ("route-1", None));
         assert_eq!(plan.access_log.output, AccessLogOutput::Stdout);
-        assert_eq!((plan.process.drain_timeout, plan.process.threads > 0), (Duration::from_secs(60), true));
+        assert_eq!((plan.process.drain_timeout, plan.process.threads), (Duration::from_secs(60), None));
     }
 
     #[test]

@@ -1,0 +1,456 @@
+//! A client's connection, as Pingora sees it during one request.
+//!
+//! Pingora reads what it finds, and repairs some of what must be refused. So it is not shown the connection, but one
+//! request at a time: the [connection loop](super::connection) has judged the head before Pingora gets it, and this
+//! stream hands out the body up to its last byte and then **nothing more**. Behind that fence wait the bytes of the next
+//! (pipelined) request, up to a bound. What Pingora's read still learns behind it is whether the client has gone.
+//!
+//! Reads and writes have deadlines that move with every byte. Small writes are gathered, so that header and body of a
+//! small answer leave in one packet; they go out at the latest when Pingora turns to waiting.
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::linger::Linger;
+use super::socket::Transport;
+use crate::clock::Instant;
+use crate::failure::Cause;
+use crate::hygiene::body::{BodyScanner, Passed};
+use crate::hygiene::framing::Framing;
+use crate::limits;
+use crate::plan::ListenerTimeouts;
+use crate::watchdog::Watchdog;
+
+/// A connection and what was read from it ahead of its use.
+#[derive(Debug)]
+pub struct Client {
+    transport: Option<Transport>,
+    timeouts: ListenerTimeouts,
+    /// Bytes from the client that were not handed out yet.
+    read: BytesMut,
+    /// So many of them, at the front, belong to the present request.
+    owned: usize,
+    reading: Reading,
+    read_dog: Watchdog,
+    /// Bytes for the client that were gathered.
+    written: BytesMut,
+    write_dog: Watchdog,
+    note: Arc<Note>,
+    linger: Arc<Linger>,
+}
+
+/// How much of the present request is still to come.
+#[derive(Debug)]
+enum Reading {
+    /// A body, followed byte by byte.
+    Body(BodyScanner),
+    /// Nothing: the fence.
+    Nothing,
+    /// Bytes of another protocol, without an end that we would know.
+    Tunnel,
+}
+
+/// What stream and exchange tell each other about one request.
+#[derive(Debug, Default)]
+pub struct Note {
+    trouble: AtomicU8,
+    upgraded: AtomicBool,
+    cut: AtomicBool,
+}
+
+/// What went wrong on the client's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The body is not well-formed.
+    BadBody,
+    /// The body stopped coming.
+    SlowBody,
+    /// The client stopped reading.
+    SlowReader,
+    /// The client went away.
+    Gone,
+}
+
+impl Trouble {
+    const ALL: [Trouble; 4] = [Trouble::BadBody, Trouble::SlowBody, Trouble::SlowReader, Trouble::Gone];
+
+    /// The word for it that everybody uses.
+    pub fn cause(self) -> Cause {
+        match self {
+            Trouble::BadBody => Cause::BadRequest,
+            Trouble::SlowBody => Cause::RequestTimeout,
+            Trouble::SlowReader | Trouble::Gone => Cause::ClientClosed,
+        }
+    }
+}
+
+impl Note {
+    fn trouble_is(&self, trouble: Trouble) {
+        let word = 1 + trouble as u8;
+        let _ = self.trouble.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// What went wrong first.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let word = usize::from(self.trouble.load(Ordering::Relaxed));
+        word.checked_sub(1).and_then(|index| Trouble::ALL.get(index).copied())
+    }
+
+    /// The exchange says: this is another protocol from now on (after a 101).
+    pub fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    /// The exchange says: the answer was cut off, and its framing alone does not show it.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Client {
+    /// A connection from which nothing was read yet.
+    pub fn new(transport: Transport, timeouts: ListenerTimeouts, linger: Arc<Linger>) -> Client {
+        Client {
+            transport: Some(transport),
+            timeouts,
+            read: BytesMut::new(),
+            owned: 0,
+            reading: Reading::Nothing,
+            read_dog: Watchdog::default(),
+            written: BytesMut::new(),
+            write_dog: Watchdog::default(),
+            note: Arc::default(),
+            linger,
+        }
+    }
+
+    /// Bytes that were read and not used.
+    pub fn ahead(&mut self) -> &mut BytesMut {
+        &mut self.read
+    }
+
+    /// The timer for waits between and within heads.
+    pub fn read_dog(&mut self) -> &mut Watchdog {
+        &mut self.read_dog
+    }
+
+    /// The kernel's end of it; none once it is being closed.
+    pub fn transport(&mut self) -> Option<&mut Transport> {
+        self.transport.as_mut()
+    }
+
+    /// Begins a request whose head was taken out of [`Client::ahead`]; a body may follow it.
+    pub fn begin(&mut self, framing: Framing) -> Arc<Note> {
+        self.note = Arc::default();
+        self.owned = 0;
+        self.reading = match framing {
+            Framing::None | Framing::Length(0) => Reading::Nothing,
+            framing => Reading::Body(BodyScanner::new(framing)),
+        };
+        self.note.clone()
+    }
+
+    /// Whether the present request was taken to its last byte, so that another may follow.
+    pub fn is_between_requests(&self) -> bool {
+        self.owned == 0 && matches!(self.reading, Reading::Nothing)
+    }
+
+    /// Gives up what a waiting connection does not need.
+    pub fn park(&mut self) {
+        if self.read.is_empty() {
+            self.read = BytesMut::new();
+        }
+        self.written = BytesMut::new();
+    }
+
+    /// Makes sure that an answer given in the middle of a request reaches the client (see [`super::linger`]).
+    pub fn abandon(mut self) {
+        if let Some(transport) = self.transport.take() {
+            self.linger.close(transport);
+        }
+    }
+
+    fn is_tunnel(&mut self) -> bool {
+        if self.note.upgraded.load(Ordering::Relaxed) && !matches!(self.reading, Reading::Tunnel) {
+            self.reading = Reading::Tunnel;
+        }
+        matches!(self.reading, Reading::Tunnel)
+    }
+
+    fn fail<T>(&self, trouble: Trouble, kind: io::ErrorKind) -> Poll<io::Result<T>> {
+        self.note.trouble_is(trouble);
+        Poll::Ready(Err(kind.into()))
+    }
+
+    fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.owned.min(buf.remaining());
+        buf.put_slice(&self.read[..count]);
+        self.read.advance(count);
+        self.owned -= count;
+    }
+
+    /// Body bytes that were read ahead, together with the head or behind it.
+    fn own_ahead(&mut self) -> io::Result<()> {
+        match &mut self.reading {
+            Reading::Body(scanner) => match scanner.feed(&self.read) {
+                Passed::All => self.owned = self.read.len(),
+                Passed::End(taken) => {
+                    self.owned = taken;
+                    self.reading = Reading::Nothing;
+                }
+                Passed::Broken(_) => return Err(io::ErrorKind::InvalidData.into()),
+            },
+            Reading::Tunnel => self.owned = self.read.len(),
+            Reading::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// Body bytes straight into Pingora's buffer; what is behind the body's end is kept back.
+    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = match &mut self.transport {
+            Some(transport) => Pin::new(transport).poll_read(cx, buf),
+            None => return Poll::Ready(Ok(())),
+        };
+        match read {
+            Poll::Pending => return self.poll_stalled(cx),
+            Poll::Ready(Err(error)) => {
+                self.note.trouble_is(Trouble::Gone);
+                return Poll::Ready(Err(error));
+            }
+            Poll::Ready(Ok(())) => self.read_dog.clear(),
+        }
+        if buf.filled().len() == before {
+            return self.body_ended();
+        }
+        self.keep_back(buf, before)
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.reading, Reading::Tunnel) {
+            return Poll::Pending; // the upstream's side keeps the time of a tunnel
+        }
+        let patience = self.timeouts.read;
+        self.read_dog.set_if_clear(|| Instant::now() + patience);
+        ready!(self.read_dog.poll_expired(cx));
+        self.fail(Trouble::SlowBody, io::ErrorKind::TimedOut)
+    }
+
+    fn body_ended(&mut self) -> Poll<io::Result<()>> {
+        match self.reading {
+            Reading::Body(_) => self.fail(Trouble::Gone, io::ErrorKind::UnexpectedEof),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn keep_back(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> Poll<io::Result<()>> {
+        let Reading::Body(scanner) = &mut self.reading else {
+            return Poll::Ready(Ok(()));
+        };
+        let arrived = &buf.filled()[before..];
+        let taken = match scanner.feed(arrived) {
+            Passed::All => arrived.len(),
+            Passed::End(taken) => {
+                self.reading = Reading::Nothing;
+                taken
+            }
+            Passed::Broken(_) => {
+                buf.set_filled(before);
+                return self.fail(Trouble::BadBody, io::ErrorKind::InvalidData);
+            }
+        };
+        self.read.extend_from_slice(&arrived[taken..]);
+        buf.set_filled(before + taken);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Behind the fence: reads ahead within bounds, and notices a client that has gone. One that sent further requests
+    /// before it closed its side still waits for answers.
+    fn poll_fence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = self.poll_write_out(cx); // nobody else may come by for a while; an error shows at the next write
+        loop {
+            if self.read.len() >= limits::READ_AHEAD_BYTES {
+                return Poll::Pending;
+            }
+            match ready!(self.poll_ahead(cx)) {
+                Ok(0) if self.read.is_empty() => {
+                    self.note.trouble_is(Trouble::Gone);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(0) => return Poll::Pending,
+                Ok(_) => {}
+                Err(error) => {
+                    self.note.trouble_is(Trouble::Gone);
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Reads into [`Client::ahead`]; memory is taken only once there is something to read.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(0)) };
+        ready!(transport.poll_readable(cx))?;
+        if self.read.capacity() - self.read.len() < READ_CHUNK / 2 {
+            self.read.reserve(READ_CHUNK);
+        }
+        tokio_util::io::poll_read_buf(Pin::new(transport), cx, &mut self.read)
+    }
+
+    /// Sends what was gathered.
+    pub fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.written.is_empty() {
+            ready!(self.poll_send(cx, &[]))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what was gathered, followed by `data`; returns how much of `data` went. Zero is progress too.
+    fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(transport) = &mut self.transport else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let slices = [IoSlice::new(&self.written), IoSlice::new(data)];
+        match Pin::new(transport).poll_write_vectored(cx, &slices) {
+            Poll::Ready(Ok(sent)) => {
+                self.write_dog.clear();
+                let gathered = sent.min(self.written.len());
+                self.written.advance(gathered);
+                Poll::Ready(Ok(sent - gathered))
+            }
+            Poll::Ready(Err(error)) => {
+                self.note.trouble_is(Trouble::Gone);
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => self.poll_slow_reader(cx),
+        }
+    }
+
+    fn poll_slow_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let patience = self.timeouts.write;
+        self.write_dog.set_if_clear(|| Instant::now() + patience);
+        ready!(self.write_dog.poll_expired(cx));
+        self.fail(Trouble::SlowReader, io::ErrorKind::TimedOut)
+    }
+}
+
+/// How much is read at a time into our own buffer: most heads fit.
+const READ_CHUNK: usize = 4096;
+
+impl AsyncRead for Client {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let tunnel = this.is_tunnel();
+        if this.owned == 0 && !this.read.is_empty() && this.own_ahead().is_err() {
+            return this.fail(Trouble::BadBody, io::ErrorKind::InvalidData);
+        }
+        if this.owned > 0 {
+            this.hand_out(buf);
+            return Poll::Ready(Ok(()));
+        }
+        match this.reading {
+            Reading::Nothing => this.poll_fence(cx),
+            _ => {
+                if tunnel {
+                    let _ = this.poll_write_out(cx);
+                }
+                this.poll_body(cx, buf)
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if self.written.len() + data.len() <= limits::WRITE_BUFFER_BYTES {
+            self.written.extend_from_slice(data);
+            return Poll::Ready(Ok(data.len()));
+        }
+        loop {
+            match ready!(self.poll_send(cx, data))? {
+                0 => {} // only gathered bytes went
+                sent => return Poll::Ready(Ok(sent)),
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_out(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_out(cx))?;
+        match &mut self.transport {
+            Some(transport) => Pin::new(transport).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[async_trait]
+impl Shutdown for Client {
+    async fn shutdown(&mut self) {
+        let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for Client {
+    fn id(&self) -> UniqueIDType {
+        self.transport.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+}
+
+impl GetSocketDigest for Client {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None // addresses come with the arrival
+    }
+}
+
+impl GetTimingDigest for Client {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Client {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl Ssl for Client {}
+
+impl Peek for Client {}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let Some(transport) = self.transport.take() else { return };
+        let unread = matches!(self.reading, Reading::Body(_)) || !self.read.is_empty();
+        if self.note.cut.load(Ordering::Relaxed) {
+            transport.reset_on_close();
+        } else if unread && self.note.trouble() != Some(Trouble::Gone) {
+            self.linger.close(transport);
+        }
+    }
+}

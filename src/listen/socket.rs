@@ -1,0 +1,254 @@
+//! Sockets that clients connect to: how they are opened, and the two kinds of stream that they give.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::plan::Address;
+
+/// A bound and listening socket, not yet part of a runtime.
+#[derive(Debug)]
+pub struct Bound {
+    socket: Socket,
+    address: Address,
+}
+
+impl Bound {
+    /// Opens a socket. IPv6 sockets take IPv6 only, so that `0.0.0.0:80` and `[::]:80` can stand side by side. A unix
+    /// socket's file that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// The address is in use or not ours, the path is taken or cannot be written.
+    pub fn open(address: &Address, backlog: u32) -> io::Result<Bound> {
+        let socket = match address {
+            Address::Tcp(at) => tcp(*at)?,
+            Address::Unix(path) => unix(path)?,
+        };
+        socket.set_nonblocking(true)?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        Ok(Bound { socket, address: address.clone() })
+    }
+
+    /// Where clients connect; the real port where the configuration said 0.
+    pub fn address(&self) -> Address {
+        match self.socket.local_addr().ok().and_then(|address| address.as_socket()) {
+            Some(address) => Address::Tcp(address),
+            None => self.address.clone(),
+        }
+    }
+
+    /// Joins the present runtime.
+    ///
+    /// # Errors
+    /// The runtime cannot watch the socket.
+    pub fn into_listener(self) -> io::Result<Listener> {
+        Ok(match self.address {
+            Address::Tcp(_) => Listener::Tcp(TcpListener::from_std(self.socket.into())?),
+            Address::Unix(path) => Listener::Unix(UnixListener::from_std(self.socket.into())?, Unlink(path)),
+        })
+    }
+}
+
+fn tcp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn unix(path: &Path) -> io::Result<Socket> {
+    if is_left_over(path) {
+        fs::remove_file(path)?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    Ok(socket)
+}
+
+/// Whether `path` is a socket that nobody listens on, and nothing else: what is not a socket is never removed.
+fn is_left_over(path: &Path) -> bool {
+    let socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// Unix; its file goes when it goes.
+    Unix(UnixListener, Unlink),
+}
+
+/// Removes a socket's file when dropped.
+#[derive(Debug)]
+pub struct Unlink(PathBuf);
+
+impl Drop for Unlink {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0); // gone already is as good
+    }
+}
+
+impl Listener {
+    /// The next connection.
+    ///
+    /// # Errors
+    /// The process or the system has run out of descriptors or memory, or the client has gone away already.
+    pub async fn accept(&self) -> io::Result<(Transport, Peer)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Transport::Tcp(stream), Peer::Ip(peer)))
+            }
+            Listener::Unix(listener, _) => Ok((Transport::Unix(listener.accept().await?.0), Peer::Unix)),
+        }
+    }
+}
+
+/// The other end of a client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Over TCP.
+    Ip(SocketAddr),
+    /// Over a unix socket.
+    Unix,
+}
+
+impl Peer {
+    /// The peer's address, IPv4 where it came mapped into IPv6.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Ip(address) => Some(address.ip().to_canonical()),
+            Peer::Unix => None,
+        }
+    }
+}
+
+/// A client's connection as the kernel has it.
+#[derive(Debug)]
+pub enum Transport {
+    /// TCP, without Nagle's delay.
+    Tcp(TcpStream),
+    /// Unix.
+    Unix(UnixStream),
+}
+
+impl Transport {
+    /// Ready when bytes, an end or an error can be read. Takes no memory while it waits.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Tcp(stream) => stream.poll_read_ready(cx),
+            Transport::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Sends what was not sent yet into nothing and resets the connection when it is closed, so that the client cannot
+    /// take a cut-off answer for a whole one.
+    pub fn reset_on_close(&self) {
+        let _ = match self {
+            Transport::Tcp(stream) => SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+            Transport::Unix(_) => Ok(()),
+        };
+    }
+
+    /// The local port, where there is one.
+    pub fn local_port(&self) -> Option<u16> {
+        match self {
+            Transport::Tcp(stream) => stream.local_addr().ok().map(|address| address.port()),
+            Transport::Unix(_) => None,
+        }
+    }
+}
+
+impl AsRawFd for Transport {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Transport::Tcp(stream) => stream.as_raw_fd(),
+            Transport::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_write(cx, data),
+            Transport::Unix(stream) => Pin::new(stream).poll_write(cx, data),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Transport::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // the kernel's buffers have no flush
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_socket_file_that_nobody_listens_on_is_replaced_and_a_live_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = Address::Unix(dir.path().join("s"));
+        let first = Bound::open(&address, 8).unwrap();
+        assert_eq!(Bound::open(&address, 8).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        assert!(Bound::open(&address, 8).is_ok());
+    }
+
+    #[test]
+    fn both_families_of_any_address_can_share_a_port() {
+        let v4 = Bound::open(&Address::Tcp("0.0.0.0:0".parse().unwrap()), 8).unwrap();
+        let Address::Tcp(at) = v4.address() else { unreachable!() };
+        let v6 = Address::Tcp(format!("[::]:{}", at.port()).parse().unwrap());
+        assert!(Bound::open(&v6, 8).is_ok());
+    }
+}

@@ -1,0 +1,466 @@
+//! How a line looks.
+//!
+//! The keys and their order are a contract with whoever parses the log; a key is always there, `null` (in text: `-`) where
+//! there is nothing to say. Both formats are printed from the one list in [`opening`] and [`details`].
+//!
+//! | key | value |
+//! |---|---|
+//! | `time` | when the first byte of the request came; RFC 3339, UTC, milliseconds |
+//! | `client` | address of the client, behind trusted proxies the one that they name; `unix` |
+//! | `method`, `target`, `protocol` | the request line as sent; `null` where it could not be parsed |
+//! | `status` | of the answer; 499 where the client went away before it |
+//! | `listener`, `scheme`, `host` | how the client came in |
+//! | `cause` | a word of [`Cause`](crate::failure::Cause), where the answer is not an upstream's own |
+//! | `route`, `upstream` | names from the configuration |
+//! | `attempts` | in order: `endpoint`, `outcome`, `reused`, `connect_ms`, `first_byte_ms` |
+//! | `queued_ms` | wait for the upstream to have room |
+//! | `first_byte_ms`, `duration_ms` | from the request's first byte to the answer's first, and last |
+//! | `bytes_received`, `bytes_sent` | of the bodies |
+//! | `request_id` | as in `X-Request-Id`, for the upstream and for the client |
+//! | `user_agent`, `referer` | as sent |
+//! | `generation` | of the configuration that served it |
+//!
+//! Text is for people: `time client "request line" status`, then `key=value`, quoted where a value has blanks in it.
+//! An attempt is `endpoint/outcome/new` (or `reused`) and its two times, commas between attempts.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{AttemptRecord, Client, Format, Record, escape};
+
+/// What a line takes at most, but for unusually long targets and user agents. Only saves growing the buffer.
+pub const USUAL_BYTES: usize = 1024;
+
+/// 9999-12-31T23:59:59Z, after 1970.
+const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
+
+/// What stands behind a key.
+enum Value<'a> {
+    Nothing,
+    /// A word of this program, safe as it is.
+    Word(&'static str),
+    /// From the configuration or the client.
+    Text(&'a [u8]),
+    Integer(u64),
+    Millis(Duration),
+    Time(SystemTime),
+    Ip(IpAddr),
+    Attempts(&'a [AttemptRecord<'a>]),
+}
+
+type Field<'a> = (&'static str, Value<'a>);
+
+/// Appends one line, its end included.
+pub fn append(out: &mut Vec<u8>, format: Format, record: &Record<'_>) {
+    match format {
+        Format::Json => append_json(out, record),
+        Format::Text => append_text(out, record),
+    }
+    out.push(b'\n');
+}
+
+/// What a text line shows without a key: time, client, request line, status.
+fn opening<'a>(record: &Record<'a>) -> [Field<'a>; 6] {
+    [
+        ("time", Value::Time(record.time)),
+        ("client", client(record.client)),
+        ("method", known(record.method.as_bytes())),
+        ("target", known(record.target)),
+        ("protocol", known(record.protocol.as_bytes())),
+        ("status", Value::Integer(record.status.into())),
+    ]
+}
+
+fn details<'a>(record: &Record<'a>) -> [Field<'a>; 16] {
+    [
+        ("listener", Value::Text(record.listener.as_bytes())),
+        ("scheme", known(record.scheme.as_bytes())),
+        ("host", known(record.host)),
+        ("cause", record.cause.map_or(Value::Nothing, |cause| Value::Word(cause.as_str()))),
+        ("route", text(record.route.map(str::as_bytes))),
+        ("upstream", text(record.upstream.map(str::as_bytes))),
+        ("attempts", Value::Attempts(record.attempts)),
+        ("queued_ms", millis(record.queued)),
+        ("first_byte_ms", millis(record.first_byte)),
+        ("duration_ms", Value::Millis(record.duration)),
+        ("bytes_received", Value::Integer(record.bytes_received)),
+        ("bytes_sent", Value::Integer(record.bytes_sent)),
+        ("request_id", known(record.request_id)),
+        ("user_agent", text(record.user_agent)),
+        ("referer", text(record.referer)),
+        ("generation", Value::Integer(record.generation)),
+    ]
+}
+
+fn client(client: Client) -> Value<'static> {
+    match client {
+        Client::Ip(address) => Value::Ip(address),
+        Client::Unix => Value::Word("unix"),
+    }
+}
+
+fn known(value: &[u8]) -> Value<'_> {
+    text(Some(value).filter(|value| !value.is_empty()))
+}
+
+fn text(value: Option<&[u8]>) -> Value<'_> {
+    value.map_or(Value::Nothing, Value::Text)
+}
+
+fn millis(value: Option<Duration>) -> Value<'static> {
+    value.map_or(Value::Nothing, Value::Millis)
+}
+
+fn append_json(out: &mut Vec<u8>, record: &Record<'_>) {
+    let mut before = b'{';
+    for (key, value) in opening(record).iter().chain(&details(record)) {
+        append_json_field(out, before, key, value);
+        before = b',';
+    }
+    out.push(b'}');
+}
+
+fn append_json_field(out: &mut Vec<u8>, before: u8, key: &str, value: &Value<'_>) {
+    out.extend_from_slice(&[before, b'"']);
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+    append_json_value(out, value);
+}
+
+fn append_json_value(out: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
+        Value::Nothing => out.extend_from_slice(b"null"),
+        Value::Integer(_) | Value::Millis(_) => append_bare(out, value),
+        Value::Attempts(attempts) => append_json_attempts(out, attempts),
+        Value::Word(_) | Value::Text(_) | Value::Time(_) | Value::Ip(_) => append_quoted(out, value),
+    }
+}
+
+fn append_json_attempts(out: &mut Vec<u8>, attempts: &[AttemptRecord<'_>]) {
+    out.push(b'[');
+    for (index, attempt) in attempts.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"" } else { b"," });
+        append_json_attempt(out, attempt);
+    }
+    out.push(b']');
+}
+
+fn append_json_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord<'_>) {
+    let AttemptRecord { endpoint, outcome, reused, connect, first_byte } = attempt;
+    append_json_field(out, b'{', "endpoint", &Value::Text(endpoint.as_bytes()));
+    append_json_field(out, b',', "outcome", &Value::Word(outcome.as_str()));
+    out.extend_from_slice(if *reused { b",\"reused\":true" } else { b",\"reused\":false" });
+    append_json_field(out, b',', "connect_ms", &millis(*connect));
+    append_json_field(out, b',', "first_byte_ms", &millis(*first_byte));
+    out.push(b'}');
+}
+
+fn append_text(out: &mut Vec<u8>, record: &Record<'_>) {
+    let [(_, time), (_, client), (_, method), (_, target), (_, protocol), (_, status)] = opening(record);
+    append_text_value(out, &time);
+    out.push(b' ');
+    append_text_value(out, &client);
+    append_request_line(out, &[method, target, protocol]);
+    append_text_value(out, &status);
+    for (key, value) in details(record) {
+        append_pair(out, key, &value);
+    }
+}
+
+fn append_request_line(out: &mut Vec<u8>, parts: &[Value<'_>; 3]) {
+    for (before, part) in [&b" \""[..], b" ", b" "].into_iter().zip(parts) {
+        out.extend_from_slice(before);
+        append_bare(out, part);
+    }
+    out.extend_from_slice(b"\" ");
+}
+
+fn append_pair(out: &mut Vec<u8>, key: &str, value: &Value<'_>) {
+    out.push(b' ');
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'=');
+    append_text_value(out, value);
+}
+
+fn append_text_value(out: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
+        Value::Attempts([]) => append_bare(out, &Value::Nothing),
+        Value::Attempts(attempts) => append_text_attempts(out, attempts),
+        Value::Text(text) if !stands_alone(text) => append_quoted(out, value),
+        _ => append_bare(out, value),
+    }
+}
+
+/// Needs no quotes in a text line, and cannot be taken for "nothing".
+fn stands_alone(text: &[u8]) -> bool {
+    !text.is_empty()
+        && text != b"-"
+        && text.iter().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(byte))
+}
+
+fn append_text_attempts(out: &mut Vec<u8>, attempts: &[AttemptRecord<'_>]) {
+    for (index, attempt) in attempts.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"" } else { b"," });
+        append_text_attempt(out, attempt);
+    }
+}
+
+fn append_text_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord<'_>) {
+    let AttemptRecord { endpoint, outcome, reused, connect, first_byte } = attempt;
+    escape::append(out, endpoint.as_bytes());
+    for word in ["/", outcome.as_str(), if *reused { "/reused/" } else { "/new/" }] {
+        out.extend_from_slice(word.as_bytes());
+    }
+    append_bare(out, &millis(*connect));
+    out.push(b'/');
+    append_bare(out, &millis(*first_byte));
+}
+
+fn append_quoted(out: &mut Vec<u8>, value: &Value<'_>) {
+    out.push(b'"');
+    append_bare(out, value);
+    out.push(b'"');
+}
+
+/// The value without what its format puts around it. Lists have their own functions.
+fn append_bare(out: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
+        Value::Nothing | Value::Attempts(_) => out.push(b'-'),
+        Value::Word(word) => out.extend_from_slice(word.as_bytes()),
+        Value::Text(text) => escape::append(out, text),
+        Value::Integer(integer) => append_integer(out, *integer),
+        Value::Millis(duration) => append_millis(out, *duration),
+        Value::Time(time) => append_time(out, *time),
+        Value::Ip(address) => append_ip(out, *address),
+    }
+}
+
+/// Digits by hand: `write!` takes several times as long, and a line has eight numbers.
+fn append_integer(out: &mut Vec<u8>, integer: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = integer;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
+/// Whole microseconds, with the point three digits from the end.
+fn append_millis(out: &mut Vec<u8>, duration: Duration) {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let digit = |divisor| b'0' + (micros / divisor % 10) as u8;
+    append_integer(out, micros / 1000);
+    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+}
+
+/// A clock set before 1970 or after 9999 prints as the nearest time that RFC 3339 can say.
+fn append_time(out: &mut Vec<u8>, time: SystemTime) {
+    let sayable = time.clamp(UNIX_EPOCH, UNIX_EPOCH + END_OF_9999);
+    append_display(out, &humantime::format_rfc3339_millis(sayable));
+}
+
+fn append_ip(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => append_octets(out, address.octets()),
+        IpAddr::V6(address) => append_display(out, &address),
+    }
+}
+
+fn append_octets(out: &mut Vec<u8>, [a, b, c, d]: [u8; 4]) {
+    append_integer(out, a.into());
+    for octet in [b, c, d] {
+        out.push(b'.');
+        append_integer(out, octet.into());
+    }
+}
+
+/// Writing to memory does not fail.
+fn append_display(out: &mut Vec<u8>, value: &dyn std::fmt::Display) {
+    let _ = write!(out, "{value}");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::failure::Cause;
+    use crate::observe::metrics::Outcome;
+
+    fn full<'a>(attempts: &'a [AttemptRecord<'a>]) -> Record<'a> {
+        Record {
+            time: UNIX_EPOCH + Duration::from_millis(1_767_323_045_678),
+            listener: "web",
+            client: Client::Ip([203, 0, 113, 7].into()),
+            method: "GET",
+            scheme: "http",
+            host: b"api.example.com",
+            target: b"/orders?a=1",
+            protocol: "HTTP/1.1",
+            status: 503,
+            cause: Some(Cause::ConnectFailed),
+            route: Some("orders"),
+            upstream: Some("api"),
+            attempts,
+            queued: Some(Duration::from_micros(5)),
+            first_byte: Some(Duration::from_micros(1_200)),
+            duration: Duration::from_micros(1_234_567),
+            bytes_received: 0,
+            bytes_sent: u64::MAX,
+            request_id: b"0196-x",
+            user_agent: Some(b"curl/8 \"x\""),
+            referer: None,
+            generation: 7,
+        }
+    }
+
+    fn attempts() -> [AttemptRecord<'static>; 2] {
+        [
+            AttemptRecord {
+                endpoint: "10.0.0.1:80",
+                outcome: Outcome::ConnectFailed,
+                reused: false,
+                connect: None,
+                first_byte: None,
+            },
+            AttemptRecord {
+                endpoint: "10.0.0.2:80",
+                outcome: Outcome::Ok,
+                reused: true,
+                connect: None,
+                first_byte: Some(Duration::from_micros(999)),
+            },
+        ]
+    }
+
+    fn nothing_known() -> Record<'static> {
+        Record {
+            time: UNIX_EPOCH,
+            client: Client::Unix,
+            method: "",
+            host: b"",
+            target: b"",
+            protocol: "",
+            cause: None,
+            route: None,
+            upstream: None,
+            queued: None,
+            first_byte: None,
+            duration: Duration::ZERO,
+            request_id: b"",
+            user_agent: None,
+            ..full(&[])
+        }
+    }
+
+    fn print(format: Format, record: &Record<'_>) -> String {
+        let mut out = Vec::new();
+        append(&mut out, format, record);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_full_line_in_json() {
+        let expected = concat!(
+            r#"{"time":"2026-01-02T03:04:05.678Z","client":"203.0.113.7","method":"GET","target":"/orders?a=1","#,
+            r#""protocol":"HTTP/1.1","status":503,"listener":"web","scheme":"http","host":"api.example.com","#,
+            r#""cause":"connect_failed","route":"orders","upstream":"api","attempts":["#,
+            r#"{"endpoint":"10.0.0.1:80","outcome":"connect_failed","reused":false,"connect_ms":null,"first_byte_ms":null},"#,
+            r#"{"endpoint":"10.0.0.2:80","outcome":"ok","reused":true,"connect_ms":null,"first_byte_ms":0.999}],"#,
+            r#""queued_ms":0.005,"first_byte_ms":1.200,"duration_ms":1234.567,"bytes_received":0,"#,
+            r#""bytes_sent":18446744073709551615,"request_id":"0196-x","user_agent":"curl/8 \"x\"","#,
+            r#""referer":null,"generation":7}"#,
+            "\n"
+        );
+        assert_eq!(print(Format::Json, &full(&attempts())), expected);
+    }
+
+    #[test]
+    fn a_full_line_in_text() {
+        let expected = concat!(
+            r#"2026-01-02T03:04:05.678Z 203.0.113.7 "GET /orders?a=1 HTTP/1.1" 503 listener=web scheme=http "#,
+            "host=api.example.com cause=connect_failed route=orders upstream=api ",
+            "attempts=10.0.0.1:80/connect_failed/new/-/-,10.0.0.2:80/ok/reused/-/0.999 ",
+            "queued_ms=0.005 first_byte_ms=1.200 duration_ms=1234.567 bytes_received=0 ",
+            r#"bytes_sent=18446744073709551615 request_id=0196-x user_agent="curl/8 \"x\"" referer=- generation=7"#,
+            "\n"
+        );
+        assert_eq!(print(Format::Text, &full(&attempts())), expected);
+    }
+
+    #[test]
+    fn every_key_is_there_when_nothing_is_known() {
+        let line = print(Format::Json, &nothing_known());
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read.as_object().unwrap().len(), 22);
+        for key in ["method", "target", "protocol", "host", "cause", "route", "user_agent", "request_id"] {
+            assert!(read[key].is_null(), "{key} in {line}");
+        }
+        assert_eq!(read["client"], "unix");
+    }
+
+    #[test]
+    fn nothing_known_in_text() {
+        let line = print(Format::Text, &nothing_known());
+        assert!(line.starts_with("1970-01-01T00:00:00.000Z unix \"- - -\" 503 listener=web "), "{line}");
+        assert!(line.contains(" cause=- route=- upstream=- attempts=- queued_ms=- "), "{line}");
+    }
+
+    #[test]
+    fn a_dash_that_the_client_sent_is_told_from_nothing() {
+        let record = Record { user_agent: Some(b"-"), referer: Some(b""), ..nothing_known() };
+        assert!(print(Format::Text, &record).contains(r#"user_agent="-" referer="""#));
+    }
+
+    #[test]
+    fn a_client_cannot_forge_a_line() {
+        let forged = b"x\n{\"status\":200}\r\n\"y\" status=200";
+        let strange = Record {
+            host: forged,
+            target: forged,
+            request_id: forged,
+            user_agent: Some(forged),
+            referer: Some(forged),
+            ..full(&[])
+        };
+        for format in [Format::Json, Format::Text] {
+            let line = print(format, &strange);
+            assert_eq!(line.find(['\n', '\r']), Some(line.len() - 1), "{line}");
+        }
+        let read: serde_json::Value = serde_json::from_str(&print(Format::Json, &strange)).unwrap();
+        assert_eq!(read["referer"].as_str().unwrap().as_bytes(), forged);
+    }
+
+    #[test]
+    fn strange_clocks_are_no_reason_to_crash() {
+        let before = Record { time: UNIX_EPOCH - Duration::from_secs(1), ..full(&[]) };
+        assert!(print(Format::Json, &before).starts_with(r#"{"time":"1970-01-01T00:00:00.000Z""#));
+        let after = Record { time: UNIX_EPOCH + Duration::from_secs(300_000_000_000), ..full(&[]) };
+        assert!(print(Format::Json, &after).starts_with(r#"{"time":"9999-12-31T23:59:59.000Z""#));
+    }
+
+    #[test]
+    fn durations_have_three_decimals() {
+        for (micros, expected) in [(0, "0.000"), (1, "0.001"), (999, "0.999"), (60_000_000, "60000.000")] {
+            let mut out = Vec::new();
+            append_millis(&mut out, Duration::from_micros(micros));
+            assert_eq!(out, expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn addresses_print_as_usual() {
+        for address in ["0.0.0.0", "255.10.0.1", "::1", "2001:db8::7"] {
+            let mut out = Vec::new();
+            append_ip(&mut out, address.parse().unwrap());
+            assert_eq!(out, address.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A worker: from a plan to a serving process, and to its end.
+//!
+//! Everything that can fail is done before the first client is accepted: sockets, log, snapshot. A worker that cannot do
+//! what its configuration says does not start.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::{Arc, mpsc};
+
+use async_trait::async_trait;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownWatch};
+use pingora_core::services::Service;
+use pingora_proxy::http_proxy;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::descriptors;
+use super::stop::Stop;
+use crate::admin::readiness::Readiness;
+use crate::admin::{self, Sources};
+use crate::limits;
+use crate::listen::Door;
+use crate::listen::accept::Accept;
+use crate::listen::socket::Bound;
+use crate::observe::access_log::{self, AccessLog};
+use crate::observe::metrics::Metrics;
+use crate::plan::{self, Address, Plan};
+use crate::proxy::Proxy;
+use crate::runtime::{Runtime, Snapshot};
+
+/// Where a worker that has started can be reached.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Name and address of every listener.
+    pub listeners: Vec<(Arc<str>, Address)>,
+    /// The admin address, if there is one.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Why a worker did not start.
+#[derive(Debug)]
+pub enum RunError {
+    /// A listening socket cannot be opened.
+    Listen {
+        /// Which one.
+        name: Arc<str>,
+        /// Where.
+        address: Address,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The admin address cannot be opened.
+    Admin {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The access log cannot be opened.
+    AccessLog(io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Listen { name, address, source } => {
+                write!(f, "listener {name}: cannot listen on {address}: {source}")
+            }
+            RunError::Admin { address, source } => write!(f, "admin: cannot listen on {address}: {source}"),
+            RunError::AccessLog(source) => write!(f, "access_log: cannot be opened: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+/// Serves a plan until the process is told to stop. `notice` is called once, when clients are served and signals heard.
+///
+/// # Errors
+/// [`RunError`], before anything was served.
+pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError> {
+    descriptors::raise();
+    let metrics = Metrics::new();
+    let readiness = Readiness::new();
+    let connections = TaskTracker::new();
+    let (draining, drain) = watch::channel(false);
+    let (open, opened) = watch::channel(false);
+    let (announce, announced) = mpsc::sync_channel(1);
+
+    let bound = plan.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let admin = plan.admin.map(bind_admin).transpose()?;
+    let access_log = open_access_log(&plan.access_log, &metrics)?;
+    let started = started(&plan, &bound, admin.as_ref());
+    let stop = Stop {
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        draining,
+        connections: connections.clone(),
+        patience: plan.process.drain_timeout,
+        opened,
+        started: announce,
+    };
+    let threads = plan.process.threads.unwrap_or_else(cores);
+    let door = |listener| Door::new(listener, &metrics, connections.clone(), drain.clone());
+    let doors = plan.listeners.iter().map(door).zip(bound).collect();
+    let snapshot = Snapshot::build(plan, 1, &metrics);
+    let runtime = Runtime::new(snapshot, metrics.clone(), access_log);
+
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(threads));
+    let app = Arc::new(http_proxy(&server.configuration, Proxy::new(runtime.clone())));
+    server.bootstrap();
+    server.add_service(Accept::new(doors, app, runtime.clone(), threads, open));
+    server.add_service(Admin { listener: admin, sources: Sources { readiness, metrics } });
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.run(RunArgs { shutdown_signal: Box::new(stop) }));
+        if announced.recv().is_ok() {
+            notice(&started);
+        }
+    });
+    runtime.access_log().close();
+    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Of Pingora's server only the threads are used; its retry loop must not end before ours.
+fn server_conf(threads: usize) -> ServerConf {
+    ServerConf { threads, max_retries: limits::ATTEMPTS as usize + 1, ..ServerConf::default() }
+}
+
+fn bind(listener: &plan::Listener) -> Result<Bound, RunError> {
+    Bound::open(&listener.address, listener.limits.backlog).map_err(|source| RunError::Listen {
+        name: listener.name.clone(),
+        address: listener.address.clone(),
+        source,
+    })
+}
+
+fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, RunError> {
+    let open = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    open().map_err(|source| RunError::Admin { address, source })
+}
+
+fn started(plan: &Plan, bound: &[Bound], admin: Option<&std::net::TcpListener>) -> Started {
+    let listeners = plan.listeners.iter().zip(bound);
+    Started {
+        listeners: listeners.map(|(listener, bound)| (listener.name.clone(), bound.address())).collect(),
+        admin: admin.and_then(|listener| listener.local_addr().ok()),
+    }
+}
+
+fn open_access_log(planned: &plan::AccessLog, metrics: &Metrics) -> Result<AccessLog, RunError> {
+    let format = match planned.format {
+        plan::AccessLogFormat::Json => access_log::Format::Json,
+        plan::AccessLogFormat::Text => access_log::Format::Text,
+    };
+    let output = match &planned.output {
+        plan::AccessLogOutput::Stdout => access_log::Output::Stdout,
+        plan::AccessLogOutput::Stderr => access_log::Output::Stderr,
+        plan::AccessLogOutput::File(path) => access_log::Output::File(path.clone()),
+        plan::AccessLogOutput::Off => access_log::Output::Off,
+    };
+    let dropped = metrics.access_log_dropped().clone();
+    AccessLog::open(format, &output, dropped).map_err(RunError::AccessLog)
+}
+
+/// The admin address, on a thread of its own: it answers when the traffic's threads are busy.
+struct Admin {
+    listener: Option<std::net::TcpListener>,
+    sources: Sources,
+}
+
+#[async_trait]
+impl Service for Admin {
+    async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
+        let Some(listener) = self.listener.take() else { return drop(shutdown.changed().await) };
+        let router = admin::router(self.sources.clone());
+        let end = async move { drop(shutdown.changed().await) };
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => drop(admin::serve(listener, router, end).await),
+            Err(failed) => log::error!("admin: {failed}"),
+        }
+    }
+
+    fn name(&self) -> &str {
+        "tetap-admin"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
+}

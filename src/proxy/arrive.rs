@@ -1,0 +1,148 @@
+//! A request has arrived: who asks, what for, and whether it can be answered at once.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use pingora_error::{BError, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::exchange::{Exchange, Failure};
+use super::reply;
+use crate::clock::Instant;
+use crate::failure::Cause;
+use crate::hygiene::forwarding::{self, Forwarding, Scheme};
+use crate::hygiene::request_id;
+use crate::listen::refuse::fresh_request_id;
+use crate::plan::Action;
+use crate::routing::{Found, Lookup, RouteId};
+
+/// The header that carries a request's id.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Before anything else: the session leaves all timing to the connection beneath it.
+pub(super) fn settle(session: &mut Session, exchange: &Exchange) {
+    session.set_read_timeout(None);
+    if session.req_header().version == Version::HTTP_10 {
+        session.set_ignore_info_resp(true); // 1xx would break it (RFC 9110, section 15.2)
+    }
+    if exchange.is_draining() {
+        session.set_keepalive(None);
+    }
+}
+
+/// Finds the route and does what can be done without an upstream. True: the answer is given.
+pub(super) async fn arrive(session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+    if exchange.arrival.is_none() {
+        return Err(exchange.fail(Cause::Internal, None));
+    }
+    identify(session, exchange);
+    let route = find(session, exchange)?;
+    exchange.route = Some(route);
+    bound_body(session, exchange)?;
+    let snapshot = exchange.snapshot.clone();
+    match snapshot.route(route).map(|route| &route.action) {
+        Some(Action::Forward(_)) => queue(exchange).await.map(|()| false),
+        Some(Action::Redirect { to, status }) => {
+            let fields = [(header::LOCATION, to.clone())];
+            give(session, exchange, *status, &fields, Bytes::new()).await.map(|()| true)
+        }
+        Some(Action::Respond { status, body, content_type }) => {
+            let fields = [(header::CONTENT_TYPE, content_type.clone())];
+            give(session, exchange, *status, &fields, body.clone()).await.map(|()| true)
+        }
+        None => Err(exchange.fail(Cause::Internal, None)),
+    }
+}
+
+/// Who asks, and under which id.
+fn identify(session: &Session, exchange: &mut Exchange) {
+    let headers = &session.req_header().headers;
+    exchange.request_id = match headers.get(X_REQUEST_ID) {
+        Some(theirs) if request_id::may_keep(theirs.as_bytes()) => theirs.clone(),
+        _ => HeaderValue::from_str(&fresh_request_id()).unwrap_or(HeaderValue::from_static("-")),
+    };
+    if let Some(arrival) = &exchange.arrival {
+        let way = forwarding::Arrival {
+            peer: arrival.peer.ip(),
+            scheme: Scheme::Http,
+            port: arrival.port,
+            trusted: &exchange.snapshot.plan().trusted_proxies,
+        };
+        exchange.forwarding = Some(Forwarding::of(&way, headers));
+    }
+}
+
+fn find(session: &Session, exchange: &mut Exchange) -> Result<RouteId> {
+    let request = session.req_header();
+    let host = exchange.arrival.as_ref().map_or("", |arrival| arrival.host.as_str());
+    let lookup = Lookup {
+        host,
+        path: request.uri.path(),
+        query: request.uri.query().unwrap_or(""),
+        method: &request.method,
+        headers: &request.headers,
+    };
+    match exchange.snapshot.plan().table.find(&lookup) {
+        Found::Route(route) => Ok(route),
+        Found::Nothing => Err(exchange.fail(Cause::NoRoute, None)),
+        Found::MethodNotAllowed(methods) => Err(wrong_method(exchange, &methods)),
+    }
+}
+
+fn wrong_method(exchange: &mut Exchange, methods: &[http::Method]) -> BError {
+    let names: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
+    let allow = HeaderValue::from_str(&names.join(", ")).ok();
+    exchange.failure = Some(Failure { cause: Cause::MethodNotAllowed, detail: None, allow });
+    exchange.fail(Cause::MethodNotAllowed, None)
+}
+
+/// A body that says that it is too long need not be read at all.
+fn bound_body(session: &Session, exchange: &mut Exchange) -> Result<()> {
+    let route = exchange.route().and_then(|route| route.body_bytes);
+    let listener = exchange.arrival.as_ref().and_then(|arrival| arrival.door.plan().limits.body_bytes);
+    exchange.body.most = route.or(listener);
+    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
+    match exchange.body.most {
+        Some(most) if length > most => Err(exchange.fail(Cause::BodyTooLarge, None)),
+        _ => Ok(()),
+    }
+}
+
+/// Waits for a place among the upstream's requests.
+async fn queue(exchange: &mut Exchange) -> Result<()> {
+    let (Some(forward), Some(upstream)) = (exchange.forward(), exchange.upstream()) else {
+        return Err(exchange.fail(Cause::Internal, None));
+    };
+    let (patience, upstream, began) = (forward.timeouts.request, upstream.clone(), Instant::now());
+    match upstream.gate().admit(patience).await {
+        Ok(permit) => {
+            exchange.permit = Some(permit);
+            exchange.queued = Some(began.elapsed()).filter(|waited| waited.as_micros() >= 50);
+            exchange.deadline = began + patience;
+            Ok(())
+        }
+        Err(refused) => Err(exchange.fail(Cause::Overloaded, Some(refused.as_str()))),
+    }
+}
+
+/// An answer out of the configuration.
+async fn give(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    status: StatusCode,
+    fields: &[(HeaderName, HeaderValue)],
+    body: Bytes,
+) -> Result<()> {
+    let mut response = ResponseHeader::build(status, Some(fields.len() + 5))?;
+    if !(status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED) {
+        response.insert_header(header::CONTENT_LENGTH, body.len())?;
+    }
+    for (name, value) in fields {
+        response.insert_header(name, value)?;
+    }
+    reply::sign(&mut response, exchange)?;
+    exchange.answered = Some(Instant::now());
+    exchange.sent = body.len() as u64;
+    reply::write(session, response, body).await
+}

@@ -1,0 +1,97 @@
+//! Where there is no answer: finding out why, and saying so.
+//!
+//! This is the one file that turns a failure into a response. If an answer has begun it cannot be taken back; then the
+//! connection is cut, so that the client sees that it is not whole.
+
+use bytes::Bytes;
+use http::header;
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::{FailToProxy, Session};
+
+use super::exchange::{Exchange, Failure};
+use super::reply;
+use crate::answer::{self, PROBLEM_JSON};
+use crate::failure::Cause;
+use crate::upstream::call::Trouble;
+
+/// Answers for a failure, if there is still somebody to answer.
+pub(super) async fn answer(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    explain(session, exchange, error);
+    let cause = exchange.failure.as_ref().map_or(Cause::Internal, |failure| failure.cause);
+    if begun(session) {
+        cut(session, exchange);
+    } else if cause != Cause::ClientClosed {
+        if exchange.called {
+            session.set_keepalive(None); // Pingora does not take the connection back either
+        }
+        let _ = tell(session, exchange).await; // a client that is gone cannot be told
+    }
+    FailToProxy { error_code: cause.status().as_u16(), can_reuse_downstream: !exchange.called }
+}
+
+/// Notes why, unless that is known.
+pub(super) fn explain(session: &Session, exchange: &mut Exchange, error: &Error) {
+    if exchange.failure.is_none() {
+        let (cause, detail) = diagnose(exchange, error);
+        log::debug!("{} {}: {error}", session.req_header().uri, cause.as_str());
+        exchange.failure = Some(Failure { cause, detail, allow: None });
+    }
+}
+
+fn diagnose(exchange: &Exchange, error: &Error) -> (Cause, Option<&'static str>) {
+    if *error.esource() == ErrorSource::Downstream {
+        return (client_cause(exchange, error), None);
+    }
+    match exchange.report().trouble {
+        Some(Trouble::ConnectFailed) => (Cause::ConnectFailed, None),
+        Some(Trouble::ConnectTimeout) => (Cause::UpstreamTimeout, Some("connecting took too long")),
+        Some(Trouble::ResponseTimeout) => (Cause::UpstreamTimeout, None),
+        Some(Trouble::Stalled) => (Cause::UpstreamTimeout, Some("the transfer stalled")),
+        Some(Trouble::ResetBeforeAnswer | Trouble::ResetWithinAnswer) => (Cause::UpstreamReset, None),
+        Some(Trouble::Invalid(detail)) => (Cause::UpstreamInvalid, Some(detail)),
+        None if *error.esource() == ErrorSource::Upstream => (Cause::UpstreamInvalid, None),
+        None => (Cause::Internal, None),
+    }
+}
+
+fn client_cause(exchange: &Exchange, error: &Error) -> Cause {
+    match (exchange.note().and_then(|note| note.trouble()), error.etype()) {
+        (Some(trouble), _) => trouble.cause(),
+        (None, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => Cause::ClientClosed,
+        (None, _) => Cause::BadRequest, // Pingora found what we had let pass
+    }
+}
+
+fn begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|written| !written.status.is_informational())
+}
+
+/// Lengths and chunks show that something is missing; an answer that ends with its connection needs a reset for that.
+fn cut(session: &Session, exchange: &Exchange) {
+    let framed = session.response_written().is_some_and(|written| {
+        written.headers.contains_key(header::CONTENT_LENGTH)
+            || written.headers.contains_key(header::TRANSFER_ENCODING)
+    });
+    if let Some(note) = exchange.note().filter(|_| !framed) {
+        note.cut();
+    }
+}
+
+async fn tell(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    let Some(failure) = &exchange.failure else { return Ok(()) };
+    let id = exchange.request_id.to_str().unwrap_or("-");
+    let body = Bytes::from(answer::problem(failure.cause, failure.detail, id));
+    let mut response = ResponseHeader::build(failure.cause.status(), Some(8))?;
+    response.insert_header(header::CONTENT_TYPE, PROBLEM_JSON)?;
+    response.insert_header(header::CONTENT_LENGTH, body.len())?;
+    if let Some(seconds) = failure.cause.retry_after_seconds() {
+        response.insert_header(header::RETRY_AFTER, seconds)?;
+    }
+    if let Some(allow) = &failure.allow {
+        response.insert_header(header::ALLOW, allow)?;
+    }
+    reply::sign(&mut response, exchange)?;
+    exchange.sent = body.len() as u64;
+    reply::write(session, response, body).await
+}

@@ -1,0 +1,88 @@
+//! The end of an exchange: what was taken goes back, and what remains are counters and a line in the log.
+
+use http::Version;
+use http::header::{REFERER, USER_AGENT};
+use pingora_proxy::Session;
+use smallvec::SmallVec;
+
+use super::exchange::Exchange;
+use crate::clock::Instant;
+use crate::failure::Cause;
+use crate::hygiene::forwarding::ClientAddress;
+use crate::observe::access_log::{AttemptRecord, Client, Record};
+use crate::runtime::Runtime;
+
+/// Counts and logs.
+pub(super) fn finish(session: &Session, exchange: &mut Exchange, runtime: &Runtime) {
+    let cause = exchange.failure.as_ref().map(|failure| failure.cause);
+    exchange.close_attempt(cause == Some(Cause::ClientClosed));
+    exchange.permit = None;
+    if let Some(cause) = cause {
+        runtime.metrics().cause(cause).inc();
+    }
+    let status = status(session, cause);
+    let took = exchange.arrival.as_ref().map(|arrival| arrival.started.elapsed()).unwrap_or_default();
+    exchange.snapshot.route_metrics(exchange.route).finished(status, took);
+    if runtime.access_log().is_on() {
+        log(session, exchange, runtime, status, took);
+    }
+}
+
+/// What the client saw; where it saw nothing, what it would have seen.
+fn status(session: &Session, cause: Option<Cause>) -> u16 {
+    match (session.response_written(), cause) {
+        (Some(written), _) if !written.status.is_informational() || written.status == 101 => {
+            written.status.as_u16()
+        }
+        (_, Some(cause)) => cause.status().as_u16(),
+        _ => Cause::ClientClosed.status().as_u16(),
+    }
+}
+
+fn log(session: &Session, exchange: &Exchange, runtime: &Runtime, status: u16, took: std::time::Duration) {
+    let Some(arrival) = &exchange.arrival else { return };
+    let request = session.req_header();
+    let attempts: SmallVec<[AttemptRecord<'_>; 2]> = exchange
+        .attempts
+        .iter()
+        .map(|attempt| AttemptRecord {
+            endpoint: attempt.endpoint.name(),
+            outcome: attempt.outcome,
+            reused: attempt.reused,
+            connect: attempt.connect,
+            first_byte: attempt.first_byte,
+        })
+        .collect();
+    let since = |at: Instant| at.saturating_duration_since(arrival.started);
+    runtime.access_log().write(&Record {
+        time: arrival.time,
+        listener: &arrival.door.plan().name,
+        client: client(exchange),
+        method: request.method.as_str(),
+        scheme: "http",
+        host: arrival.host.as_bytes(),
+        target: request.raw_path(),
+        protocol: if request.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+        status,
+        cause: exchange.failure.as_ref().map(|failure| failure.cause),
+        route: exchange.route().map(|route| &*route.name),
+        upstream: exchange.upstream().map(|upstream| &**upstream.name()),
+        attempts: &attempts,
+        queued: exchange.queued,
+        first_byte: exchange.answered.map(since),
+        duration: took,
+        bytes_received: exchange.body.seen,
+        bytes_sent: exchange.sent,
+        request_id: exchange.request_id.as_bytes(),
+        user_agent: request.headers.get(USER_AGENT).map(|value| value.as_bytes()),
+        referer: request.headers.get(REFERER).map(|value| value.as_bytes()),
+        generation: exchange.snapshot.generation(),
+    });
+}
+
+fn client(exchange: &Exchange) -> Client {
+    match exchange.forwarding.as_ref().map(|forwarding| forwarding.client) {
+        Some(ClientAddress::Ip(address)) => Client::Ip(address),
+        Some(ClientAddress::Unknown) | None => Client::Unix,
+    }
+}

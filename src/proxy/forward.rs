@@ -1,0 +1,141 @@
+//! The request as the endpoint gets it.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, header};
+use pingora_error::Result;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::arrive::X_REQUEST_ID;
+use super::exchange::Exchange;
+use super::reply::VIA;
+use crate::clock::Instant;
+use crate::failure::Cause;
+use crate::hygiene::forwarding::{
+    Forwarding, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO,
+};
+use crate::hygiene::hop_by_hop::hop_by_hop;
+use crate::hygiene::path;
+use crate::plan::{HeaderEdits, Rewrite};
+
+/// The head, made anew for every attempt from what the client sent.
+pub(super) fn request(_: &Session, request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
+    for name in hop_by_hop(&request.headers) {
+        request.remove_header(&name);
+    }
+    request.remove_header(&header::EXPECT); // answered here, once there was a connection
+    rewrite(request, exchange)?;
+    forwarding(request, exchange)?;
+    request.append_header(header::VIA, VIA)?;
+    request.insert_header(X_REQUEST_ID, exchange.request_id.clone())?;
+    upgrade(request, exchange)?;
+    edit(request, exchange)
+}
+
+fn rewrite(request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
+    let Some(rewrite) = exchange.forward().and_then(|forward| forward.rewrite.as_ref()) else {
+        return Ok(());
+    };
+    let rewritten = rewritten(rewrite, request.uri.path());
+    let target = match (path::normalize(&rewritten), request.uri.query()) {
+        (Ok(path), Some(query)) => PathAndQuery::try_from(format!("{path}?{query}")).ok(),
+        (Ok(path), None) => PathAndQuery::try_from(path.as_ref()).ok(),
+        (Err(_), _) => None,
+    };
+    match target {
+        Some(target) => {
+            request.set_uri(http::Uri::from(target));
+            Ok(())
+        }
+        None => Err(exchange.fail(Cause::BadRequest, Some("the path cannot be rewritten"))),
+    }
+}
+
+fn rewritten<'a>(rewrite: &'a Rewrite, path: &'a str) -> Cow<'a, str> {
+    match rewrite {
+        Rewrite::Prefix { matched, with } => {
+            let rest = path.strip_prefix(matched.trim_end_matches('/')).unwrap_or(path);
+            match format!("{}{rest}", with.trim_end_matches('/')) {
+                empty if empty.is_empty() => Cow::Borrowed("/"),
+                path => Cow::Owned(path),
+            }
+        }
+        Rewrite::Regex { pattern, with } => pattern.replace_all(path, &**with),
+    }
+}
+
+fn forwarding(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    let Some(forwarding) = &exchange.forwarding else { return Ok(()) };
+    let Forwarding { client: _, scheme: _, x_for, x_proto, x_host, x_port, forwarded } = forwarding;
+    request.insert_header(X_FORWARDED_FOR, x_for.clone())?;
+    request.insert_header(X_FORWARDED_PROTO, x_proto.clone())?;
+    set_or_remove(request, X_FORWARDED_HOST, x_host.as_ref())?;
+    set_or_remove(request, X_FORWARDED_PORT, x_port.as_ref())?;
+    request.insert_header(header::FORWARDED, forwarded.clone())
+}
+
+fn set_or_remove(
+    request: &mut RequestHeader,
+    name: http::HeaderName,
+    value: Option<&HeaderValue>,
+) -> Result<()> {
+    match value {
+        Some(value) => request.insert_header(name, value.clone()),
+        None => {
+            request.remove_header(&name);
+            Ok(())
+        }
+    }
+}
+
+/// A WebSocket handshake keeps its hop-by-hop fields, in one spelling (RFC 6455, section 4.1).
+fn upgrade(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    if !exchange.arrival.as_ref().is_some_and(|arrival| arrival.upgrade_websocket) {
+        return Ok(());
+    }
+    request.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"))?;
+    request.insert_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+}
+
+fn edit(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    let Some(route) = exchange.route().filter(|route| !route.request_headers.is_empty()) else {
+        return Ok(());
+    };
+    let HeaderEdits { remove, set, add } = &route.request_headers;
+    for name in remove {
+        request.remove_header(name);
+    }
+    for (name, value) in set {
+        request.insert_header(name, value)?;
+    }
+    for (name, value) in add {
+        request.append_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// A piece of the body on its way. The answer is waited for from the last one on.
+pub(super) fn body(piece: Option<&Bytes>, end: bool, exchange: &mut Exchange) -> Result<()> {
+    exchange.body.seen += piece.map_or(0, |piece| piece.len() as u64);
+    if exchange.body.most.is_some_and(|most| exchange.body.seen > most) {
+        return Err(exchange.fail(Cause::BodyTooLarge, None));
+    }
+    if end {
+        body_is_whole(exchange);
+    }
+    Ok(())
+}
+
+fn body_is_whole(exchange: &mut Exchange) {
+    let request = exchange.forward().map(|forward| forward.timeouts.request).unwrap_or_default();
+    if !exchange.body.whole && exchange.body.seen > 0 {
+        exchange.deadline = Instant::now() + request;
+    }
+    exchange.body.whole = true;
+    if let Some(present) = &exchange.present {
+        present.call.sent(exchange.deadline);
+    }
+}

@@ -1,0 +1,102 @@
+//! The answer as the client gets it.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::arrive::X_REQUEST_ID;
+use super::exchange::Exchange;
+use crate::clock::Instant;
+use crate::hygiene::hop_by_hop::hop_by_hop;
+use crate::plan::HeaderEdits;
+
+/// What stands in `Via`, both ways (RFC 9110, section 7.6.3).
+pub(super) const VIA: HeaderValue = HeaderValue::from_static("1.1 tetap");
+
+/// An upstream's answer on its way to the client.
+pub(super) fn response(
+    session: &mut Session,
+    response: &mut ResponseHeader,
+    exchange: &mut Exchange,
+) -> Result<()> {
+    let upgrade = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    if !response.status.is_informational() || upgrade {
+        exchange.answered.get_or_insert_with(Instant::now);
+    }
+    response.set_version(Version::HTTP_11); // ours, whatever the upstream speaks (RFC 9110, section 2.5)
+    strip(response, upgrade);
+    if upgrade {
+        restore_upgrade(response)?;
+        exchange.note().into_iter().for_each(|note| note.upgrade());
+    }
+    sign(response, exchange)?;
+    edit(response, exchange)?;
+    suit_version(session, response);
+    if exchange.is_draining() {
+        session.set_keepalive(None);
+    }
+    Ok(())
+}
+
+/// Counts what the client is sent.
+pub(super) fn body(body: Option<&Bytes>, exchange: &mut Exchange) {
+    exchange.sent += body.map_or(0, |bytes| bytes.len() as u64);
+}
+
+/// Takes out what was meant for us. `Transfer-Encoding` stays: it tells Pingora how to frame what it sends.
+fn strip(response: &mut ResponseHeader, upgrade: bool) {
+    for name in hop_by_hop(&response.headers) {
+        if name != header::TRANSFER_ENCODING || upgrade {
+            response.remove_header(&name);
+        }
+    }
+}
+
+fn restore_upgrade(response: &mut ResponseHeader) -> Result<()> {
+    response.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"))?;
+    response.insert_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+}
+
+/// Puts our name and the request's id on an answer.
+pub(super) fn sign(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
+    response.append_header(header::VIA, VIA)?;
+    response.insert_header(X_REQUEST_ID, exchange.request_id.clone())
+}
+
+fn edit(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
+    let Some(route) = exchange.route().filter(|route| !route.response_headers.is_empty()) else {
+        return Ok(());
+    };
+    let HeaderEdits { remove, set, add } = &route.response_headers;
+    remove.iter().for_each(|name: &HeaderName| {
+        response.remove_header(name);
+    });
+    for (name, value) in set {
+        response.insert_header(name, value)?;
+    }
+    for (name, value) in add {
+        response.append_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// HTTP/1.0 knows no chunks (RFC 9112, section 6.1): there an answer of unknown length ends with the connection.
+fn suit_version(session: &mut Session, response: &mut ResponseHeader) {
+    if session.req_header().version == Version::HTTP_10
+        && response.remove_header(&header::TRANSFER_ENCODING).is_some()
+    {
+        session.set_keepalive(None);
+    }
+}
+
+/// Sends an answer of our own.
+pub(super) async fn write(session: &mut Session, response: ResponseHeader, body: Bytes) -> Result<()> {
+    let bodiless = body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(response), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! One generation: a plan, and the upstreams that it speaks of, alive.
+
+use std::sync::Arc;
+
+use crate::observe::metrics::{Metrics, RouteMetrics};
+use crate::plan::{Plan, Route, UpstreamId};
+use crate::routing::RouteId;
+use crate::upstream::Upstream;
+
+/// Everything that a request needs, at hand by index.
+#[derive(Debug)]
+pub struct Snapshot {
+    generation: u64,
+    plan: Plan,
+    upstreams: Vec<Arc<Upstream>>,
+    routes: Vec<RouteMetrics>,
+    unrouted: RouteMetrics,
+}
+
+impl Snapshot {
+    /// Brings a plan to life.
+    pub fn build(plan: Plan, generation: u64, metrics: &Metrics) -> Snapshot {
+        let upstreams = plan.upstreams.iter().map(|planned| Arc::new(Upstream::new(planned, metrics)));
+        let routes = plan.routes.iter().map(|route| metrics.route(&route.name));
+        Snapshot {
+            generation,
+            upstreams: upstreams.collect(),
+            routes: routes.collect(),
+            unrouted: metrics.route(""),
+            plan,
+        }
+    }
+
+    /// Counts up with every snapshot that is published.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What it was built from.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// An upstream. Ids come from this snapshot's own plan.
+    pub fn upstream(&self, id: UpstreamId) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(id.0)
+    }
+
+    /// All upstreams, in the order of the plan.
+    pub fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
+    }
+
+    /// A route. Ids come from this snapshot's own table.
+    pub fn route(&self, id: RouteId) -> Option<&Route> {
+        self.plan.routes.get(id.0)
+    }
+
+    /// The counters of a route, or of all requests that match none.
+    pub fn route_metrics(&self, id: Option<RouteId>) -> &RouteMetrics {
+        id.and_then(|id| self.routes.get(id.0)).unwrap_or(&self.unrouted)
+    }
+}

@@ -1,0 +1,192 @@
+//! One attempt's conversation with an endpoint: what it may take, and what became of it.
+//!
+//! Pingora runs the conversation, but asks [`Call`] for the connection (it is a [`Connect`]) and talks through our
+//! [`UpstreamStream`]. That is how deadlines hold for every read and write, how the answer's head is judged as it stands
+//! on the wire, and how the exchange learns what happened, in its own words instead of an error's text.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pingora_core::connectors::l4::Connect;
+use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddress;
+use pingora_core::protocols::l4::stream::Stream;
+use pingora_core::protocols::l4::virt::VirtualSocketStream;
+use pingora_error::{Error, ErrorType};
+use tokio::net::TcpStream;
+
+use super::pool::{Connection, Pool};
+use super::stream::UpstreamStream;
+use super::{Endpoint, Upstream};
+use crate::clock::Instant;
+use crate::hygiene::response_head::Asked;
+use crate::plan::Timeouts;
+
+/// One attempt.
+#[derive(Debug)]
+pub struct Call {
+    endpoint: Arc<Endpoint>,
+    pool: Arc<Pool>,
+    asked: Asked,
+    timeouts: Timeouts,
+    fresh: bool,
+    state: Mutex<State>,
+}
+
+/// What the caller wants.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// What an answer is measured against.
+    pub asked: Asked,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+    /// When the answer must have begun, all attempts together.
+    pub deadline: Instant,
+    /// Take no idle connection.
+    pub fresh: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    deadline: Instant,
+    /// The request was sent to its last byte.
+    sent: bool,
+    report: Report,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// An idle connection was used.
+    pub reused: bool,
+    /// How long the connection took to open, once it did.
+    pub connect: Option<Duration>,
+    /// When the first byte of the answer came.
+    pub first_byte: Option<Instant>,
+    /// What went wrong, first of all.
+    pub trouble: Option<Trouble>,
+}
+
+/// What can go wrong between the proxy and an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nobody listens there, or the network says no.
+    ConnectFailed,
+    /// No answer to the connection attempt in time.
+    ConnectTimeout,
+    /// The answer did not begin in time.
+    ResponseTimeout,
+    /// The answer, or the request's body, stopped moving.
+    Stalled,
+    /// Closed or reset before the answer's header section was whole.
+    ResetBeforeAnswer,
+    /// Closed or reset within the answer.
+    ResetWithinAnswer,
+    /// The answer is not well-formed; the detail says how.
+    Invalid(&'static str),
+}
+
+impl Call {
+    /// An attempt at `endpoint`.
+    pub fn new(upstream: &Upstream, endpoint: Arc<Endpoint>, terms: Terms) -> Arc<Call> {
+        let Terms { asked, timeouts, deadline, fresh } = terms;
+        let state = Mutex::new(State { deadline, sent: false, report: Report::default() });
+        Arc::new(Call { endpoint, pool: upstream.pool().clone(), asked, timeouts, fresh, state })
+    }
+
+    /// What became of it so far.
+    pub fn report(&self) -> Report {
+        self.state.lock().report
+    }
+
+    /// The request's last byte is on its way: from now on the answer is waited for, until `deadline` at most.
+    pub fn sent(&self, deadline: Instant) {
+        let mut state = self.state.lock();
+        state.deadline = deadline;
+        state.sent = true;
+    }
+
+    pub(super) fn asked(&self) -> Asked {
+        self.asked
+    }
+
+    pub(super) fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    fn deadline(&self) -> Instant {
+        self.state.lock().deadline
+    }
+
+    /// When the answer must have begun, if the request's last byte went out at `moved`.
+    pub(super) fn answer_due(&self, moved: Instant) -> Option<Instant> {
+        let state = self.state.lock();
+        state.sent.then(|| state.deadline.min(moved + self.timeouts.response))
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub(super) fn first_byte(&self, now: Instant) {
+        self.state.lock().report.first_byte = Some(now);
+    }
+
+    /// Notes what went wrong. Only the first trouble counts: the others follow from it.
+    pub(super) fn trouble(&self, trouble: Trouble) {
+        self.state.lock().report.trouble.get_or_insert(trouble);
+    }
+
+    async fn connection(&self) -> Result<Connection, Trouble> {
+        let now = Instant::now();
+        let idle = if self.fresh { None } else { self.pool.take(self.endpoint.address(), now) };
+        match idle {
+            Some(idle) => Ok(self.reuse(idle)),
+            None => self.open(now).await,
+        }
+    }
+
+    fn reuse(&self, idle: Connection) -> Connection {
+        self.state.lock().report.reused = true;
+        idle
+    }
+
+    async fn open(&self, now: Instant) -> Result<Connection, Trouble> {
+        let patience = self.timeouts.connect.min(self.deadline().saturating_duration_since(now));
+        let socket = tokio::time::timeout(patience, self.dial())
+            .await
+            .map_err(|_| Trouble::ConnectTimeout)?
+            .map_err(|_| Trouble::ConnectFailed)?;
+        self.state.lock().report.connect = Some(now.elapsed());
+        self.endpoint.metrics().opened.inc();
+        Ok(self.pool.adopt(socket, self.endpoint.address()))
+    }
+
+    async fn dial(&self) -> io::Result<TcpStream> {
+        let socket = TcpStream::connect(self.endpoint.address()).await?;
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    }
+}
+
+/// A [`Call`] as Pingora's dialler.
+#[derive(Debug)]
+pub struct Dial(pub Arc<Call>);
+
+#[async_trait]
+impl Connect for Dial {
+    async fn connect(&self, _: &PingoraAddress) -> pingora_error::Result<Stream> {
+        match self.0.connection().await {
+            Ok(connection) => {
+                let stream = UpstreamStream::new(connection, self.0.clone());
+                Ok(Stream::from(VirtualSocketStream::new(Box::new(stream))))
+            }
+            Err(trouble) => {
+                self.0.trouble(trouble);
+                Error::e_explain(ErrorType::ConnectError, "no connection")
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Idle connections of an upstream.
+//!
+//! Opening a connection costs a round trip; keeping one costs memory here and there and the risk that the other side
+//! has closed it by the time it is used. So the pool gives back the connection that was **used last** (it is the least
+//! likely to have been closed, and the others can age and go), looks whether it is still open before it hands it out,
+//! and keeps no more, and none for longer, than the configuration allows.
+//!
+//! Pingora's own pool is not used: it is one for all upstreams, gives the oldest first, and spawns a task for each
+//! idle connection. The way in and out past it is described in [`stream`](super::stream).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::clock::Instant;
+use crate::plan;
+use crate::watchdog::Watchdog;
+
+/// The idle connections of one upstream, and the count of all its open ones.
+#[derive(Debug)]
+pub struct Pool {
+    /// In the order in which they became idle: oldest first.
+    idle: Mutex<Vec<Idle>>,
+    open: AtomicUsize,
+    most_idle: usize,
+    most_open: usize,
+    longest_idle: Duration,
+}
+
+/// An open connection that belongs to a pool's count until it is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket.
+    pub socket: TcpStream,
+    /// Its timer, kept with it so that it need not be made anew.
+    pub watchdog: Watchdog,
+    address: SocketAddr,
+    _open: Open,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Open(Arc<Pool>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(keepalive: &plan::Keepalive, most_open: usize) -> Pool {
+        Pool {
+            idle: Mutex::new(Vec::new()),
+            open: AtomicUsize::new(0),
+            most_idle: keepalive.connections,
+            most_open,
+            longest_idle: keepalive.idle,
+        }
+    }
+
+    /// The connection to `address` that was used last and is still open.
+    pub fn take(&self, address: SocketAddr, now: Instant) -> Option<Connection> {
+        loop {
+            let idle = self.pop(address)?;
+            let fresh = now.saturating_duration_since(idle.since) < self.longest_idle;
+            if fresh && is_quiet(&idle.connection.socket) {
+                return Some(idle.connection);
+            }
+        }
+    }
+
+    fn pop(&self, address: SocketAddr) -> Option<Idle> {
+        let mut idle = self.idle.lock();
+        let place = idle.iter().rposition(|idle| idle.connection.address == address)?;
+        Some(idle.remove(place))
+    }
+
+    /// Keeps a connection whose last exchange ended cleanly. The oldest one makes room when the pool is full.
+    pub fn put(&self, connection: Connection, now: Instant) {
+        if self.most_idle == 0 {
+            return;
+        }
+        let mut idle = self.idle.lock();
+        let oldest = (idle.len() >= self.most_idle).then(|| idle.remove(0));
+        idle.push(Idle { connection, since: now });
+        drop(idle);
+        drop(oldest);
+    }
+
+    /// Counts a socket that was just opened. An idle connection makes room when the limit is reached; the
+    /// [`Gate`](super::Gate) sees to it that there is one.
+    pub fn adopt(self: &Arc<Self>, socket: TcpStream, address: SocketAddr) -> Connection {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.most_open {
+            drop(self.oldest());
+        }
+        Connection { socket, watchdog: Watchdog::default(), address, _open: Open(self.clone()) }
+    }
+
+    fn oldest(&self) -> Option<Idle> {
+        let mut idle = self.idle.lock();
+        (!idle.is_empty()).then(|| idle.remove(0))
+    }
+
+    /// Closes what has been idle for too long or was closed from the other side. Called about once a second.
+    pub fn sweep(&self, now: Instant) {
+        let mut idle = self.idle.lock();
+        let all = std::mem::take(&mut *idle);
+        let keep = |idle: &Idle| {
+            now.saturating_duration_since(idle.since) < self.longest_idle && is_quiet(&idle.connection.socket)
+        };
+        let (kept, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(keep);
+        *idle = kept;
+        drop(idle);
+        drop(gone);
+    }
+
+    /// Open connections, busy and idle.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether nothing has come on an idle connection: no byte, which nobody asked for, and no end.
+fn is_quiet(socket: &TcpStream) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+    match SockRef::from(socket).peek(&mut byte) {
+        Ok(_) => false,
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    struct Server {
+        listener: TcpListener,
+        address: SocketAddr,
+    }
+
+    impl Server {
+        async fn start() -> Server {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            Server { listener, address }
+        }
+
+        /// Both ends of a new connection.
+        async fn connect(&self, pool: &Arc<Pool>) -> (Connection, TcpStream) {
+            let ours = TcpStream::connect(self.address).await.unwrap();
+            let theirs = self.listener.accept().await.unwrap().0;
+            (pool.adopt(ours, self.address), theirs)
+        }
+    }
+
+    fn pool(most_idle: usize, most_open: usize) -> Arc<Pool> {
+        let keepalive = plan::Keepalive { idle: Duration::from_secs(50), connections: most_idle };
+        Arc::new(Pool::new(&keepalive, most_open))
+    }
+
+    fn port(connection: &Connection) -> u16 {
+        connection.socket.local_addr().unwrap().port()
+    }
+
+    #[tokio::test]
+    async fn the_connection_used_last_is_the_next_one() {
+        let (server, pool, now) = (Server::start().await, pool(8, 8), Instant::now());
+        let (first, _a) = server.connect(&pool).await;
+        let (second, _b) = server.connect(&pool).await;
+        let expected = (port(&second), port(&first));
+        pool.put(first, now);
+        pool.put(second, now);
+        let taken = (pool.take(server.address, now).unwrap(), pool.take(server.address, now).unwrap());
+        assert_eq!((port(&taken.0), port(&taken.1)), expected);
+        assert!(pool.take(server.address, now).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_or_speaks_unasked_is_not_handed_out() {
+        let (server, pool, now) = (Server::start().await, pool(8, 8), Instant::now());
+        let (closed, theirs) = server.connect(&pool).await;
+        drop(theirs);
+        let (talking, mut theirs) = server.connect(&pool).await;
+        theirs.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        closed.socket.readable().await.unwrap();
+        talking.socket.readable().await.unwrap();
+        pool.put(closed, now);
+        pool.put(talking, now);
+        assert!(pool.take(server.address, now).is_none());
+        assert_eq!(pool.open(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_idle_for_too_long_goes() {
+        let (server, pool, now) = (Server::start().await, pool(8, 8), Instant::now());
+        let (one, _a) = server.connect(&pool).await;
+        let (other, _b) = server.connect(&pool).await;
+        pool.put(one, now);
+        pool.put(other, now + Duration::from_secs(40));
+        pool.sweep(now + Duration::from_secs(60));
+        assert_eq!(pool.open(), 1);
+        assert!(pool.take(server.address, now + Duration::from_secs(91)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_full_pool_lets_its_oldest_go() {
+        let (server, pool, now) = (Server::start().await, pool(1, 2), Instant::now());
+        let (first, _a) = server.connect(&pool).await;
+        let (second, _b) = server.connect(&pool).await;
+        let newest = port(&second);
+        pool.put(first, now);
+        pool.put(second, now);
+        assert_eq!(pool.open(), 1);
+        let (_third, _c) = server.connect(&pool).await;
+        let (_fourth, _d) = server.connect(&pool).await;
+        assert_eq!(pool.open(), 2, "an idle connection made room for a busy one");
+        assert!(pool.take(server.address, now).is_none_or(|kept| port(&kept) == newest));
+    }
+}

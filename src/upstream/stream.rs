@@ -1,0 +1,302 @@
+//! A connection to an endpoint, as Pingora sees it during one attempt.
+//!
+//! Three things are done here because nobody above sees the bytes, and nobody below knows HTTP:
+//!
+//! * **The answer's end is known.** The head is judged as it stands on the wire (Pingora repairs some of what must be
+//!   refused: it drops `Content-Length` beside `Transfer-Encoding`, accepts bare line feeds and folded lines), and the
+//!   body is followed to its last byte. So a connection that breaks within an answer is an error in every framing, and
+//!   bytes that nobody asked for never reach the next request.
+//! * **Deadlines** hold for every wait: for the answer's first byte, between two reads, on an upgraded connection.
+//! * **The way home.** When an exchange has ended cleanly, Pingora asks its stream, before keeping it, whether it is
+//!   still open, by reading from it. A stream whose answer is complete says no (end of file) and thereby learns that it
+//!   may be reused: Pingora drops it, and its drop puts the socket into our own [`Pool`](super::pool::Pool). A stream
+//!   that is dropped without having been asked is closed.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::call::{Call, Trouble};
+use super::pool::Connection;
+use crate::clock::Instant;
+use crate::hygiene::body::{BodyScanner, Passed};
+use crate::hygiene::framing::Framing;
+use crate::hygiene::response_head::{ResponseFraming, ResponseHead, ResponseScan, ResponseScanner};
+use crate::limits;
+
+/// One attempt's end of a connection.
+#[derive(Debug)]
+pub struct UpstreamStream {
+    /// None once the connection has gone home.
+    connection: Option<Connection>,
+    call: Arc<Call>,
+    reading: Reading,
+    scanner: ResponseScanner,
+    /// The beginning of a head that came in pieces.
+    head: Vec<u8>,
+    /// When a byte last went either way.
+    moved: Instant,
+    /// Something of the answer has come.
+    begun: bool,
+    released: bool,
+}
+
+/// What is expected next from the endpoint.
+#[derive(Debug)]
+enum Reading {
+    /// A head; so many interim (1xx) ones have come.
+    Head { interim: u32 },
+    /// The rest of a body whose end is known. The flag: the connection may serve another request after it.
+    Body(BodyScanner, bool),
+    /// A body that ends with the connection.
+    UntilClose,
+    /// Bytes of another protocol (RFC 9110, section 7.8).
+    Tunnel,
+    /// Nothing. The flag as in `Body`.
+    Complete(bool),
+    /// Nothing, ever.
+    Broken,
+}
+
+impl UpstreamStream {
+    pub(super) fn new(connection: Connection, call: Arc<Call>) -> UpstreamStream {
+        UpstreamStream {
+            connection: Some(connection),
+            scanner: ResponseScanner::new(call.asked(), limits::RESPONSE_HEADER_BYTES),
+            call,
+            reading: Reading::Head { interim: 0 },
+            head: Vec::new(),
+            moved: Instant::now(),
+            begun: false,
+            released: false,
+        }
+    }
+
+    /// When the present wait is over, if it ever is: while a client is still sending its body, nobody waits for an
+    /// answer, and the client's own deadline holds.
+    fn due(&self) -> Option<Instant> {
+        let timeouts = self.call.timeouts();
+        match self.reading {
+            Reading::Head { .. } => self.call.answer_due(self.moved),
+            Reading::Tunnel => Some(self.moved + timeouts.tunnel),
+            _ => Some(self.moved + timeouts.idle),
+        }
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>, due: Option<Instant>) -> Poll<io::Error> {
+        let Some(connection) = &mut self.connection else { return Poll::Pending };
+        match due {
+            Some(due) => connection.watchdog.set(due),
+            None => connection.watchdog.clear(),
+        }
+        ready!(connection.watchdog.poll_expired(cx));
+        let head = matches!(self.reading, Reading::Head { .. });
+        let trouble = if head { Trouble::ResponseTimeout } else { Trouble::Stalled };
+        Poll::Ready(self.fail(trouble, io::ErrorKind::TimedOut))
+    }
+
+    fn fail(&mut self, trouble: Trouble, kind: io::ErrorKind) -> io::Error {
+        self.call.trouble(trouble);
+        self.reading = Reading::Broken;
+        io::Error::from(kind)
+    }
+
+    fn broken(&mut self, error: io::Error) -> io::Error {
+        let trouble = self.reset();
+        self.call.trouble(trouble);
+        self.reading = Reading::Broken;
+        error
+    }
+
+    fn reset(&self) -> Trouble {
+        match self.reading {
+            Reading::Head { .. } => Trouble::ResetBeforeAnswer,
+            _ => Trouble::ResetWithinAnswer,
+        }
+    }
+
+    /// The endpoint has closed its side. Whether that is an answer's proper end.
+    fn end(&mut self) -> io::Result<()> {
+        match self.reading {
+            Reading::UntilClose | Reading::Tunnel => {
+                self.reading = Reading::Complete(false);
+                Ok(())
+            }
+            Reading::Complete(_) => Ok(()),
+            _ => {
+                let trouble = self.reset();
+                Err(self.fail(trouble, io::ErrorKind::UnexpectedEof))
+            }
+        }
+    }
+
+    /// Follows bytes as they pass. Returns how many of them belong to the answer.
+    fn follow(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let rest = &bytes[taken..];
+            taken += match &mut self.reading {
+                Reading::Head { .. } => self.follow_head(rest)?,
+                Reading::Body(..) => self.follow_body(rest)?,
+                Reading::UntilClose | Reading::Tunnel => rest.len(),
+                Reading::Complete(_) => {
+                    self.reading = Reading::Complete(false); // more than an answer: not to be trusted with another
+                    return Ok(taken);
+                }
+                Reading::Broken => return Err(io::ErrorKind::BrokenPipe.into()),
+            };
+        }
+        Ok(taken)
+    }
+
+    /// The common case is a head that comes in one piece and is judged where it lies.
+    fn follow_head(&mut self, rest: &[u8]) -> io::Result<usize> {
+        if self.head.is_empty() {
+            let scan = self.scanner.scan(rest);
+            return self.judge(scan, rest, 0);
+        }
+        let before = self.head.len();
+        self.head.extend_from_slice(rest);
+        let head = std::mem::take(&mut self.head);
+        let scan = self.scanner.scan(&head);
+        self.judge(scan, &head, before)
+    }
+
+    /// `before`: how many bytes of `head` had passed earlier.
+    fn judge(&mut self, scan: ResponseScan, head: &[u8], before: usize) -> io::Result<usize> {
+        match scan {
+            ResponseScan::NeedMore => {
+                self.head = head.to_vec();
+                Ok(head.len() - before)
+            }
+            ResponseScan::Refused(detail) => {
+                Err(self.fail(Trouble::Invalid(detail), io::ErrorKind::InvalidData))
+            }
+            ResponseScan::Interim { len, .. } => self.interim().map(|()| len - before),
+            ResponseScan::Final(ResponseHead { len, status: _, framing, keep_alive }) => {
+                self.reading = after_head(framing, keep_alive);
+                Ok(len - before)
+            }
+        }
+    }
+
+    fn interim(&mut self) -> io::Result<()> {
+        let Reading::Head { interim } = &mut self.reading else { return Ok(()) };
+        *interim += 1;
+        if *interim > limits::INTERIM_RESPONSES {
+            return Err(self.fail(Trouble::Invalid("too many interim answers"), io::ErrorKind::InvalidData));
+        }
+        Ok(())
+    }
+
+    fn follow_body(&mut self, rest: &[u8]) -> io::Result<usize> {
+        let Reading::Body(scanner, keep) = &mut self.reading else { return Ok(0) };
+        let keep = *keep;
+        match scanner.feed(rest) {
+            Passed::All => Ok(rest.len()),
+            Passed::End(taken) => {
+                self.reading = Reading::Complete(keep);
+                Ok(taken)
+            }
+            Passed::Broken(detail) => Err(self.fail(Trouble::Invalid(detail), io::ErrorKind::InvalidData)),
+        }
+    }
+
+    fn arrived(&mut self) {
+        let now = Instant::now();
+        if !self.begun {
+            self.begun = true;
+            self.call.first_byte(now);
+        }
+        self.moved = now;
+    }
+}
+
+fn after_head(framing: ResponseFraming, keep_alive: bool) -> Reading {
+    match framing {
+        ResponseFraming::Bounded(Framing::None | Framing::Length(0)) => Reading::Complete(keep_alive),
+        ResponseFraming::Bounded(framing) => Reading::Body(BodyScanner::new(framing), keep_alive),
+        ResponseFraming::UntilClose => Reading::UntilClose,
+        ResponseFraming::Tunnel => Reading::Tunnel,
+    }
+}
+
+impl AsyncRead for UpstreamStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Reading::Complete(_) = self.reading {
+            self.released = true;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
+        match Pin::new(&mut connection.socket).poll_read(cx, buf) {
+            Poll::Pending => {
+                let due = self.due();
+                self.poll_late(cx, due).map(Err)
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.broken(error))),
+            Poll::Ready(Ok(())) if buf.filled().len() == before => Poll::Ready(self.end()),
+            Poll::Ready(Ok(())) => {
+                let followed = self.follow(&buf.filled()[before..]);
+                buf.set_filled(before + followed.as_ref().copied().unwrap_or(0));
+                self.arrived();
+                Poll::Ready(followed.map(|_| ()))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for UpstreamStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        match Pin::new(&mut connection.socket).poll_write(cx, data) {
+            Poll::Pending => {
+                let due = self.moved + self.call.timeouts().idle;
+                self.poll_late(cx, Some(due)).map(Err)
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.broken(error))),
+            Poll::Ready(Ok(written)) => {
+                self.moved = Instant::now();
+                Poll::Ready(Ok(written))
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // a socket has nothing to flush
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reading = Reading::Broken;
+        match &mut self.connection {
+            Some(connection) => Pin::new(&mut connection.socket).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl VirtualSocket for UpstreamStream {
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        Ok(()) // set when the socket was opened
+    }
+}
+
+impl Drop for UpstreamStream {
+    fn drop(&mut self) {
+        let clean = self.released && matches!(self.reading, Reading::Complete(true));
+        if let Some(mut connection) = self.connection.take().filter(|_| clean) {
+            connection.watchdog.clear();
+            self.call.pool().put(connection, Instant::now());
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Connections that were upgraded live by a clock of their own.
+
+use std::time::Duration;
+
+use crate::support::{Scripted, Tetap, timed, until};
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// Switches and sends everything back that comes.
+fn mirror() -> Scripted {
+    Scripted::start(|talk| {
+        talk.head();
+        talk.write(SWITCHING);
+        while let Some(byte) = talk.read_exact(1) {
+            talk.write(byte);
+        }
+    })
+}
+
+#[test]
+fn a_websocket_outlives_the_other_timeouts_and_has_its_own() {
+    let upstream = mirror();
+    let upstream_timeouts =
+        "timeouts: {response: 300ms, idle: 300ms, request: 300ms, connect: 200ms, tunnel: 1s}";
+    let listener = "timeouts: {header: 300ms, idle: 300ms, read: 300ms, write: 300ms}";
+    let tetap = Tetap::with(listener, &[upstream.address()], upstream_timeouts);
+    let mut client = tetap.client();
+    assert_eq!(client.send(UPGRADE).read_answer().status, 101);
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(600)); // longer than every timeout but its own
+        assert_eq!(client.send("ping").read_exact(4).unwrap(), b"ping");
+    }
+    let (closed, took) = timed(|| client.is_closed());
+    assert!(closed && took > Duration::from_millis(900), "after {took:?}");
+    until("the upstream is let go", || upstream.open() == 0);
+}
+
+#[test]
+fn bytes_in_one_direction_keep_a_websocket_open() {
+    let upstream = Scripted::start(|talk| {
+        talk.head();
+        talk.write(SWITCHING);
+        for _ in 0..6 {
+            talk.pause(Duration::from_millis(300));
+            talk.write("tick");
+        }
+        talk.wait_for_close();
+    });
+    let tetap = Tetap::with("", &[upstream.address()], "timeouts: {tunnel: 1s}");
+    let mut client = tetap.client();
+    assert_eq!(client.send(UPGRADE).read_answer().status, 101);
+    assert_eq!(client.read_exact(24).unwrap(), b"tick".repeat(6), "1.8 s without a byte from the client");
+}
