@@ -282,8 +282,8 @@ pub enum AccessLogOutput {
 /// The worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
-    /// Threads that serve traffic.
-    pub threads: usize,
+    /// Threads that serve traffic; `None` is one for each core of the machine that it will run on.
+    pub threads: Option<usize>,
     /// How long a stopping worker waits for its clients.
     pub drain_timeout: Duration,
 }

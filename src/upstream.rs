@@ -17,7 +17,7 @@ pub use endpoint::{Endpoint, Lease};
 pub use gate::{Gate, Permit, Refused};
 pub use pool::Pool;
 
-use crate::balance::Picker;
+use crate::balance::{Picker, Tried};
 use crate::observe::metrics::{Held, Metrics, UpstreamMetrics};
 use crate::plan;
 
@@ -68,12 +68,11 @@ impl Upstream {
         &self.pool
     }
 
-    /// Chooses an endpoint that is not among the `tried` ones (places in [`Upstream::endpoints`]) and takes a lease on
-    /// it. None when all were tried.
-    pub fn pick(&self, tried: &[usize]) -> Option<Lease> {
-        let in_flight = |index: usize| self.endpoints[index].in_flight();
-        let picked = self.picker.lock().pick(&in_flight, tried, &mut fastrand::Rng::new())?;
-        let endpoint = self.endpoints.get(picked.index)?;
-        Some(Lease::take(endpoint.clone(), picked.index, Held::take(&self.metrics.in_flight)))
+    /// Chooses an endpoint that is not among the `tried` ones and takes a lease on it. None when all were tried.
+    pub fn pick(&self, tried: &Tried) -> Option<Lease> {
+        let in_flight = |index: usize| self.endpoints.get(index).map_or(usize::MAX, |e| e.in_flight());
+        let pick = self.picker.lock().pick(tried, in_flight, &mut fastrand::Rng::new())?;
+        let endpoint = self.endpoints.get(pick.index)?;
+        Some(Lease::take(endpoint.clone(), pick.index, Held::take(&self.metrics.in_flight)))
     }
 }

@@ -50,6 +50,8 @@ const ROOMS: &[Room] = &[
     Room { name: "clock", knows: &[], shuns: &[ENGINE, TASKS, WORLD] },
     Room { name: "failure", knows: &[], shuns: &[ENGINE, TASKS, WORLD] },
     Room { name: "limits", knows: &[], shuns: &[ENGINE, TASKS, WORLD] },
+    Room { name: "answer", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD] },
+    Room { name: "watchdog", knows: &[WORDS], shuns: &[ENGINE, WORLD] },
     Room { name: "config", knows: &[WORDS], shuns: &[ENGINE, TASKS] },
     Room { name: "hygiene", knows: &[WORDS, &["routing"]], shuns: &[ENGINE, TASKS, WORLD, NOW, SYNTAX] },
     Room { name: "routing", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD, NOW, SYNTAX] },
@@ -58,16 +60,16 @@ const ROOMS: &[Room] = &[
     Room { name: "retry", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD, NOW, SYNTAX] },
     Room { name: "plan", knows: &[WORDS, DOMAIN, &["config"]], shuns: &[ENGINE, TASKS, WORLD, NOW] },
     Room { name: "observe", knows: &[WORDS], shuns: &[ENGINE, TASKS] },
-    Room { name: "upstream", knows: &[WORDS, DOMAIN, &["plan", "observe"]], shuns: &[SYNTAX] },
+    Room { name: "upstream", knows: &[WORDS, DOMAIN, &["plan", "observe", "watchdog"]], shuns: &[SYNTAX] },
     Room { name: "runtime", knows: &[WORDS, DOMAIN, &["plan", "observe", "upstream"]], shuns: &[SYNTAX] },
     Room {
         name: "listen",
-        knows: &[WORDS, DOMAIN, &["plan", "observe", "upstream", "runtime"]],
+        knows: &[WORDS, DOMAIN, &["answer", "plan", "observe", "watchdog", "upstream", "runtime"]],
         shuns: &[SYNTAX],
     },
     Room {
         name: "proxy",
-        knows: &[WORDS, DOMAIN, &["plan", "observe", "upstream", "runtime", "listen"]],
+        knows: &[WORDS, DOMAIN, &["answer", "plan", "observe", "upstream", "runtime", "listen"]],
         shuns: &[SYNTAX],
     },
     Room {
@@ -85,7 +87,7 @@ const EVERYTHING: &[Names] = &[
     WORDS,
     DOMAIN,
     PROCESS,
-    &["config", "plan", "observe", "upstream", "runtime", "listen", "proxy", "admin"],
+    &["answer", "config", "plan", "observe", "watchdog", "upstream", "runtime", "listen", "proxy", "admin"],
 ];
 
 #[test]

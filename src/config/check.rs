@@ -54,8 +54,11 @@ impl Walk<'_> {
         value
     }
 
+    /// Notes a fault, unless there are more already than will be shown.
     fn fault(&mut self, fault: Fault) {
-        self.faults.push(fault);
+        if self.faults.len() <= limits::DIAGNOSTICS {
+            self.faults.push(fault);
+        }
     }
 
     fn map(&mut self, entries: Mapping, shape: Shape<'_>) -> Value {
@@ -131,7 +134,7 @@ impl Walk<'_> {
 
     fn list(&mut self, items: Vec<Value>, shape: Shape<'_>) -> Value {
         if items.is_empty() && shape.wants_items() {
-            self.fault(Fault::new(self.path.clone(), "an empty list", "at least one item"));
+            self.fault(Fault::new(self.path.clone(), "an empty list", shape.expected()));
         }
         let mut out = Vec::with_capacity(items.len());
         let mut seen = HashSet::new();

@@ -148,7 +148,7 @@ impl Fault {
         }
         message.push_str(&format!(", expected {expected}"));
         if let Some(suggestion) = suggestion {
-            message.push_str(&format!(" (did you mean {suggestion}?)"));
+            message.push_str(&format!(" (did you mean {}?)", excerpt(&suggestion)));
         }
         Diagnostic { position: Some(locate(&path, at_key)), path, message }
     }

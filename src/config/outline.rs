@@ -33,9 +33,10 @@ enum Parts {
 }
 
 impl Outline {
-    /// Gives each fault its line and column.
+    /// Gives each fault its line and column; of far too many, to those that will be shown.
     pub fn place(&self, faults: Vec<Fault>) -> Vec<Diagnostic> {
-        faults.into_iter().map(|fault| fault.place(|path, key| self.position(path, key))).collect()
+        let shown = faults.into_iter().take(limits::DIAGNOSTICS + 1);
+        shown.map(|fault| fault.place(|path, key| self.position(path, key))).collect()
     }
 
     /// Where a key or its value stands; what is not in the file is placed at the nearest map or list that is.
@@ -69,16 +70,31 @@ impl Outline {
 ///
 /// The first thing that makes the text unreadable, or not worth reading.
 pub fn draw(text: &str) -> Result<(Outline, Vec<Diagnostic>), Diagnostic> {
+    if let Some(at) = unprintable(text) {
+        return Err(refusal(at, "found a control character, expected text (YAML 1.2, section 5.1)"));
+    }
     // The parser is foreign code that meets arbitrary bytes; should it panic, that is the file's fault, not the worker's.
     catch_unwind(AssertUnwindSafe(|| follow(text))).unwrap_or_else(|_| {
         Err(Diagnostic::unplaced("found text that the YAML parser cannot cope with".to_owned()))
     })
 }
 
+/// The first character that YAML does not allow. `serde_yaml` refuses it too, but does not say where it is.
+fn unprintable(text: &str) -> Option<Position> {
+    let printable = |c: char| {
+        matches!(c, '\t' | '\n' | '\r' | '\u{85}' | ' '..='~' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
+            && c != '\u{feff}'
+    };
+    let before = &text[..text.find(|c: char| !printable(c))?];
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count();
+    Some(position(&Marker::new(0, line, column)))
+}
+
 fn follow(text: &str) -> Result<(Outline, Vec<Diagnostic>), Diagnostic> {
     let mut pen = Pen::default();
     for event in Parser::<StrInput<'_>>::new_from_str(text) {
-        let (event, span) = event.map_err(|error| syntax(&error))?;
+        let (event, span) = event.map_err(|error| syntax(&error, text))?;
         pen.take(event, position(&span.start))?;
     }
     Ok((pen.outline.unwrap_or_else(|| leaf(START)), pen.doubles))
@@ -91,11 +107,17 @@ fn position(mark: &Marker) -> Position {
     Position { line: number(mark.line()), column: number(mark.col() + 1) }
 }
 
-fn syntax(error: &ScanError) -> Diagnostic {
+fn syntax(error: &ScanError, text: &str) -> Diagnostic {
+    let at = position(error.marker());
+    let line = text.lines().nth((at.line as usize).saturating_sub(1)).unwrap_or_default();
     match error.info() {
         // The parser reads ahead of its events, and has a bound of its own (255) there.
-        "recursion limit exceeded" => too_deep(position(error.marker())),
-        info => refusal(position(error.marker()), format!("found a syntax error ({info}), expected YAML")),
+        "recursion limit exceeded" => too_deep(at),
+        info if line.contains("${") => {
+            let expected = "YAML (inside [ ] and { }, a value with ${…} has to be quoted)";
+            refusal(at, format!("found a syntax error ({info}), expected {expected}"))
+        }
+        info => refusal(at, format!("found a syntax error ({info}), expected YAML")),
     }
 }
 

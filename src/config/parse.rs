@@ -55,6 +55,10 @@ impl<'de> Visitor<'de> for LenientVisitor {
         Ok(Lenient(Value::Null))
     }
 
+    fn visit_none<E>(self) -> Result<Lenient, E> {
+        Ok(Lenient(Value::Null))
+    }
+
     fn visit_bool<E>(self, value: bool) -> Result<Lenient, E> {
         Ok(Lenient(value.into()))
     }

@@ -19,8 +19,8 @@ pub fn schema() -> Value {
     schema.to_value()
 }
 
-/// A key that may be left out is not a key that may be empty: `null` is no value here. And a default that is a map says
-/// again what its keys' own defaults say.
+/// A key that may be left out is not a key that may be empty: `null` is no value here. A number or flag may come from the
+/// environment, which an editor sees as text. And a default that is a map says again what its keys' own defaults say.
 fn tidy(schema: &mut Schema) {
     let Some(keywords) = schema.as_object_mut() else { return };
     if let Some(Value::Array(types)) = keywords.get_mut("type") {
@@ -38,6 +38,12 @@ fn tidy(schema: &mut Schema) {
             only.append(keywords);
             *keywords = only;
         }
+    }
+    let is_plain = keywords.get("type").is_some_and(|kind| kind == "integer" || kind == "boolean");
+    if is_plain && !keywords.contains_key("enum") {
+        let kind = keywords.remove("type");
+        keywords.insert("type".to_owned(), json!([kind, "string"]));
+        keywords.insert("pattern".to_owned(), json!("\\$\\{"));
     }
     if keywords.get("default").is_some_and(|value| !is_scalar(value)) {
         keywords.remove("default");

@@ -45,7 +45,8 @@ impl<'s> Shape<'s> {
 
     /// The kind of value, of a shape without alternatives.
     pub fn kind(self) -> Kind {
-        match self.text("type") {
+        // Of a number or flag the schema also says that it may be text, for the sake of `${VAR}`.
+        match self.text("type").or_else(|| self.list("type").first()?.as_str()) {
             Some("object") => Kind::Map,
             Some("array") => Kind::List,
             Some("integer") => Kind::Whole,
@@ -145,6 +146,7 @@ impl<'s> Shape<'s> {
         match self.kind() {
             Kind::Map if self.is_open() => "a map".to_owned(),
             Kind::Map => format!("a map with the keys {}", self.keys().collect::<Vec<_>>().join(", ")),
+            Kind::List if self.wants_items() => "a list with at least one item".to_owned(),
             Kind::List => "a list".to_owned(),
             Kind::Flag => "true or false".to_owned(),
             Kind::Whole => format!("a whole number{}", self.range_in_words(|number| number.to_string())),

@@ -3,12 +3,13 @@
 /// Longest word for which a neighbour is sought: the cost is the product of the lengths, and nobody mistypes a page.
 const LONGEST: usize = 64;
 
-/// The candidate that a mistyped word most likely stands for, if any is near enough: one slip for every three letters.
+/// The candidate that a mistyped word most likely stands for, if any is near enough: one slip for every three
+/// letters, and at most three.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;
     }
-    let bound = (word.chars().count() / 3).max(1);
+    let bound = (word.chars().count() / 3).clamp(1, 3);
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))

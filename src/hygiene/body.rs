@@ -1,11 +1,13 @@
 //! Where a body ends, followed byte by byte as it passes.
 //!
-//! Chunked bodies are read by many parsers on the road, and each that takes a chunk-size of `0x5`, a bare LF behind an
-//! extension or a blank before the line's end differs from one that does not. [`BodyScanner`] watches the bytes that pass
-//! without copying or holding any of them, and says where the message ends or that it has more than one reading.
+//! Chunked bodies are read by many parsers on the road, and each that takes a chunk-size of `0x5`, a bare LF
+//! behind an extension or a blank before the line's end differs from one that does not. [`BodyScanner`]
+//! watches the bytes that pass without copying or holding any of them, and says where the message ends or
+//! that it has more than one reading.
 //!
-//! The choice made here: RFC 9112, section 7.1, to the letter, but for two freedoms that have one reading: white space
-//! before a chunk extension's `;` (section 7.1.1), and the extension's own grammar, of which only the bytes are judged.
+//! The choice made here: RFC 9112, section 7.1, to the letter, but for two freedoms that have one reading:
+//! white space before a chunk extension's `;` (section 7.1.1), and the extension's own grammar, of which only
+//! the bytes are judged.
 
 use super::field::{Fault, is_control, is_tchar};
 use super::framing::Framing;
@@ -21,7 +23,8 @@ pub enum Passed {
     All,
     /// So many bytes from its front, and the message has ended with them. What follows is another message.
     End(usize),
-    /// The framing is broken, and where the message ends is not known. Says why: lower case but for names, no full stop.
+    /// The framing is broken, and where the message ends is not known. Says why: lower case but for names, no
+    /// full stop.
     Broken(&'static str),
 }
 
@@ -277,6 +280,7 @@ mod tests {
         ("9112 7.1 more than 64 bits", "10000000000000000\r\n"),
         ("9112 7.1 bare LF behind the size", "5\nhello\r\n0\r\n\r\n"),
         ("9112 7.1 bare CR behind the size", "5\rhello\r\n0\r\n\r\n"),
+        ("9112 7.1 another byte for the LF", "5\rxhello\r\n0\r\n\r\n"),
         ("9112 7.1 CR twice", "5\r\r\nhello\r\n0\r\n\r\n"),
         ("9112 7.1 a chunk longer than its size", "5\r\nhello!\r\n0\r\n\r\n"),
         ("9112 7.1 bare LF behind the chunk", "5\r\nhello\n0\r\n\r\n"),
@@ -403,7 +407,10 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), length in any::<u64>()) {
+        fn arbitrary_bytes_never_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            length in any::<u64>(),
+        ) {
             let _ = whole(Framing::Chunked, &bytes);
             let (verdict, content) = whole(Framing::Length(length), &bytes);
             prop_assert_eq!(content, length.min(bytes.len() as u64));

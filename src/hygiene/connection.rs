@@ -1,7 +1,7 @@
 //! What `Connection` and `Upgrade` say about the connection itself.
 //!
-//! A request and its answer use the same two fields in the same way: whether another message may follow on the connection,
-//! and whether it is to stop speaking HTTP.
+//! A request and its answer use the same two fields in the same way: whether another message may follow on
+//! the connection, and whether it is to stop speaking HTTP.
 
 use http::Version;
 

@@ -1,12 +1,14 @@
 //! Lines and fields, the grammar that request heads, response heads and trailers share.
 //!
-//! Heads arrive in pieces. A parser that starts over with every piece costs a slow client nothing and the proxy the
-//! square of the head's length. [`Lines`] remembers where it stopped, so every byte is looked at once however it came.
+//! Heads arrive in pieces. A parser that starts over with every piece costs a slow client nothing and the
+//! proxy the square of the head's length. [`Lines`] remembers where it stopped, so every byte is looked at
+//! once however it came.
 //!
-//! A line ends with CRLF and nothing else (RFC 9112, section 2.2, allows a recipient to take a bare LF; two recipients
-//! that differ on it are the classic way to smuggle). No line holds a control byte but HTAB. That is judged by counting
-//! when the head is whole: every line that was handed out ends with two control bytes, and there may be no others.
-//! Counting a whole head takes sixteen bytes at a step, which a search in every short line could not.
+//! A line ends with CRLF and nothing else (RFC 9112, section 2.2, allows a recipient to take a bare LF; two
+//! recipients that differ on it are the classic way to smuggle). No line holds a control byte but HTAB. That
+//! is judged by counting when the head is whole: every line that was handed out ends with two control bytes,
+//! and there may be no others. Counting a whole head takes sixteen bytes at a step, which a search in every
+//! short line could not.
 
 /// Why a line or a field cannot be taken. A sentence without a full stop, for logs and problem documents.
 pub(super) type Fault = &'static str;
@@ -41,8 +43,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The next whole line without its CRLF, or `None` while its end has not come. It may hold control bytes, CR among
-    /// them, until [`Lines::check_controls`] has been asked.
+    /// The next whole line without its CRLF, or `None` while its end has not come. It may hold control bytes,
+    /// CR among them, until [`Lines::check_controls`] has been asked.
     pub(super) fn next_line(&mut self, bytes: &[u8]) -> Result<Option<Span>, Fault> {
         let unseen = bytes.get(self.searched..).unwrap_or_default();
         match memchr::memchr(b'\n', unseen) {
@@ -74,8 +76,8 @@ impl Lines {
     }
 }
 
-/// How many bytes no field value may hold (RFC 9110, section 5.5: CTL but HTAB). In blocks whose count fits a byte, which is
-/// what the compiler needs to see to take many bytes at a step.
+/// How many bytes no field value may hold (RFC 9110, section 5.5: CTL but HTAB). In blocks whose count fits a
+/// byte, which is what the compiler needs to see to take many bytes at a step.
 fn controls(bytes: &[u8]) -> usize {
     let in_block = |block: &[u8]| block.iter().map(|&byte| u8::from(is_control(byte))).sum::<u8>();
     bytes.chunks(BLOCK).map(|block| usize::from(in_block(block))).sum()

@@ -1,19 +1,21 @@
 //! Who the client is, and how that is told to upstreams.
 //!
-//! Behind a proxy every connection comes from the proxy, so it writes down whom it speaks for: in `Forwarded` (RFC 7239) and
-//! in the older `X-Forwarded-*` fields that most applications read. Anybody can write these fields, and an application
-//! that believes a stranger's lets him be whoever he likes.
+//! Behind a proxy every connection comes from the proxy, so it writes down whom it speaks for: in `Forwarded`
+//! (RFC 7239) and in the older `X-Forwarded-*` fields that most applications read. Anybody can write these
+//! fields, and an application that believes a stranger's lets him be whoever he likes.
 //!
 //! The choices made here:
 //!
 //! - From a peer that is not a trusted proxy, all of it is dropped and written anew.
-//! - From a trusted one, its chain is kept and the peer added. The **client** is found from the right, the end that trusted
-//!   proxies wrote: the first address that is not a trusted proxy. What stands left of it is hearsay; it is passed on, but decides nothing.
-//!   A member that is not an address ends the walk, and it and all left of it are dropped.
-//! - There is **one chain, spelled twice**. Where `X-Forwarded-For` is there it is the chain; `Forwarded` only speaks when it is
-//!   absent. Both outgoing spellings are written from the same addresses, since most proxies set one and pass the client's own
-//!   version of the other.
-//! - A unix socket's peer has no address, so no network holds it: it is not trusted, and is called `unknown` (RFC 7239, section 6.2).
+//! - From a trusted one, its chain is kept and the peer added. The **client** is found from the right, the
+//!   end that trusted proxies wrote: the first address that is not a trusted proxy. What stands left of it is
+//!   hearsay; it is passed on, but decides nothing. A member that is not an address ends the walk, and it and
+//!   all left of it are dropped.
+//! - There is **one chain, spelled twice**. Where `X-Forwarded-For` is there it is the chain; `Forwarded`
+//!   only speaks when it is absent. Both outgoing spellings are written from the same addresses, since most
+//!   proxies set one and pass the client's own version of the other.
+//! - A unix socket's peer has no address, so no network holds it: it is not trusted, and is called `unknown`
+//!   (RFC 7239, section 6.2).
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
@@ -144,8 +146,8 @@ impl Told {
         Told { scheme: arrival.scheme, host: named_host(headers), port: arrival.port }.spelled(&chain)
     }
 
-    /// What a trusted proxy says counts where it is sound; what it leaves out is what we see ourselves. A scheme without a
-    /// port means that scheme's own port: ours is not the one that the client used.
+    /// What a trusted proxy says counts where it is sound; what it leaves out is what we see ourselves. A
+    /// scheme without a port means that scheme's own port: ours is not the one that the client used.
     fn by_trusted(arrival: &Arrival<'_>, headers: &HeaderMap, mut chain: Chain) -> Forwarding {
         let client = &mut chain.elements[chain.client];
         let scheme = only(headers, &X_FORWARDED_PROTO).and_then(|value| Scheme::parse(value.as_bytes()));
@@ -303,7 +305,8 @@ fn forwarded_elements(headers: &HeaderMap) -> Elements {
     sound(elements.unwrap_or_default().into_iter().rev())
 }
 
-/// From the right, until something is not an address or the bound is reached; given back in the order of the field.
+/// From the right, until something is not an address or the bound is reached; given back in the order of the
+/// field.
 fn sound(from_the_right: impl Iterator<Item = Element>) -> Elements {
     let known = from_the_right.take(FORWARDED_HOPS).take_while(|element| element.node.is_some());
     let mut elements: Elements = known.collect();
@@ -350,8 +353,8 @@ impl Element {
     }
 }
 
-/// An address as it stands in these fields: `192.0.2.1`, `2001:db8::1`, `[2001:db8::1]`, or with a port (RFC 7239, section 6,
-/// wants IPv6 in brackets; `X-Forwarded-For` has it without).
+/// An address as it stands in these fields: `192.0.2.1`, `2001:db8::1`, `[2001:db8::1]`, or with a port (RFC
+/// 7239, section 6, wants IPv6 in brackets; `X-Forwarded-For` has it without).
 fn node(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
     let address = text.parse().ok().or_else(|| without_port(text)?.parse().ok());
@@ -489,6 +492,7 @@ mod tests {
             "192.0.2.7",
             "192.0.2.7, 10.0.0.1, 10.0.0.9",
         ),
+        (&[("X-Forwarded-For", "198.51.100.1, 192.0.2.7")], "192.0.2.7", "198.51.100.1, 192.0.2.7, 10.0.0.9"),
         (&[("X-Forwarded-For", "10.0.0.5, 192.0.2.7")], "192.0.2.7", "10.0.0.5, 192.0.2.7, 10.0.0.9"),
         (&[("X-Forwarded-For", "10.0.0.2, 10.0.0.1")], "10.0.0.2", "10.0.0.2, 10.0.0.1, 10.0.0.9"),
         (&[("X-Forwarded-For", "192.0.2.7, unknown")], "10.0.0.9", "10.0.0.9"),
@@ -567,7 +571,8 @@ mod tests {
         (&[("X-Forwarded-Port", "65536")], "http", "a", "8080"),
         (&[("Forwarded", "for=192.0.2.7;proto=https;host=\"b:1\"")], "https", "b:1", "443"),
         (&[("Forwarded", "for=192.0.2.7;proto=gopher;host=\"b/c\"")], "http", "a", "8080"),
-        // The client wrote the first element itself; only what stands with its own address is a trusted proxy's word.
+        // The client wrote the first element itself; only what stands with its own address is a trusted
+        // proxy's word.
         (&[("Forwarded", "for=10.0.0.1;proto=https;host=evil, for=192.0.2.7")], "http", "a", "8080"),
         (
             &[("X-Forwarded-For", "192.0.2.7"), ("Forwarded", "for=192.0.2.7;proto=https")],
@@ -607,7 +612,8 @@ mod tests {
             for (name, value) in [("X-Forwarded-For", &first.x_for), ("Forwarded", &first.forwarded)] {
                 let next = told("10.0.0.8", &[(name, value.to_str().unwrap())]);
                 prop_assert_eq!(next.client, first.client);
-                prop_assert_eq!(next.x_for.to_str().unwrap(), format!("{}, 10.0.0.8", first.x_for.to_str().unwrap()));
+                let longer = format!("{}, 10.0.0.8", first.x_for.to_str().unwrap());
+                prop_assert_eq!(next.x_for.to_str().unwrap(), longer);
             }
         }
     }

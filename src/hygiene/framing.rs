@@ -1,8 +1,9 @@
 //! Where a message ends.
 //!
-//! Two fields speak about it, `Content-Length` and `Transfer-Encoding`, and RFC 9112, section 6.3, orders who wins when
-//! they disagree. Implementations read that order differently, and every difference is a request-smuggling attack. So
-//! nobody wins here: a message says its length once, in one way, in the plainest spelling, or it is refused.
+//! Two fields speak about it, `Content-Length` and `Transfer-Encoding`, and RFC 9112, section 6.3, orders who
+//! wins when they disagree. Implementations read that order differently, and every difference is a
+//! request-smuggling attack. So nobody wins here: a message says its length once, in one way, in the plainest
+//! spelling, or it is refused.
 
 use super::field::{Fault, is_token};
 

@@ -1,16 +1,18 @@
 //! Fields that are meant for one connection and must not pass on to the next.
 //!
-//! RFC 9110, section 7.6.1, has two kinds: a fixed list, and whatever the sender names in `Connection`. The second kind is
-//! a lever: a client that names `Authorization` or `X-Forwarded-For` makes a careless proxy strip what the application
-//! behind it relies on ("hop-by-hop abuse"), or what the proxy itself has just set.
+//! RFC 9110, section 7.6.1, has two kinds: a fixed list, and whatever the sender names in `Connection`. The
+//! second kind is a lever: a client that names `Authorization` or `X-Forwarded-For` makes a careless proxy
+//! strip what the application behind it relies on ("hop-by-hop abuse"), or what the proxy itself has just
+//! set.
 //!
-//! The choice made here: names in `Connection` are obeyed but for the ones in [`is_protected`], which pass as if they had
-//! not been named. RFC 9110 allows that: such a nomination is itself against the rule that a connection option must not
-//! name a field intended for all recipients. To refuse the message instead would break clients that name a field by mistake and
-//! do no harm.
+//! The choice made here: names in `Connection` are obeyed but for the ones in [`is_protected`], which pass as
+//! if they had not been named. RFC 9110 allows that: such a nomination is itself against the rule that a
+//! connection option must not name a field intended for all recipients. To refuse the message instead would
+//! break clients that name a field by mistake and do no harm.
 //!
-//! `Proxy-Authenticate` and `Proxy-Authorization` are between a client and a proxy that it has chosen (RFC 9110, section
-//! 11.7). A reverse proxy is not that proxy, so both are taken out: credentials never reach a server they are not for.
+//! `Proxy-Authenticate` and `Proxy-Authorization` are between a client and a proxy that it has chosen (RFC
+//! 9110, section 11.7). A reverse proxy is not that proxy, so both are taken out: credentials never reach a
+//! server they are not for.
 
 use http::header::{self, HeaderMap, HeaderName};
 use smallvec::SmallVec;
@@ -22,8 +24,8 @@ pub type Removals = SmallVec<[HeaderName; 8]>;
 
 /// What must be taken out of a message, request or answer, before it is passed on.
 ///
-/// `Transfer-Encoding` is among them: whoever writes the message on the next connection says anew how it is framed there.
-/// `Connection: upgrade` and `Upgrade` are too; a WebSocket handshake sets them anew.
+/// `Transfer-Encoding` is among them: whoever writes the message on the next connection says anew how it is
+/// framed there. `Connection: upgrade` and `Upgrade` are too; a WebSocket handshake sets them anew.
 pub fn hop_by_hop(headers: &HeaderMap) -> Removals {
     let mut removals = Removals::new();
     for name in headers.keys() {
@@ -37,8 +39,8 @@ pub fn hop_by_hop(headers: &HeaderMap) -> Removals {
     removals
 }
 
-/// The fixed list: RFC 9110, section 7.6.1, with the older `Keep-Alive` and `Proxy-Connection`, the proxy's own credentials and
-/// RFC 7540's `HTTP2-Settings`.
+/// The fixed list: RFC 9110, section 7.6.1, with the older `Keep-Alive` and `Proxy-Connection`, the proxy's
+/// own credentials and RFC 7540's `HTTP2-Settings`.
 ///
 /// By length first, since this runs for every field of every message.
 fn is_fixed(name: &HeaderName) -> bool {
@@ -69,8 +71,8 @@ fn nominee(headers: &HeaderMap, option: &[u8]) -> Option<HeaderName> {
     (headers.contains_key(&name) && !is_protected(&name)).then_some(name)
 }
 
-/// Fields that decide where a message ends, for whom it is, who sent it and what it may do. Nobody on the way can make the
-/// proxy lose them.
+/// Fields that decide where a message ends, for whom it is, who sent it and what it may do. Nobody on the way
+/// can make the proxy lose them.
 fn is_protected(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("x-forwarded-") || PROTECTED.contains(&name)
@@ -103,14 +105,16 @@ mod tests {
 
     use super::*;
 
-    fn removed(fields: &[(&str, &str)]) -> Vec<String> {
+    type Sent<'s> = &'s [(&'s str, &'s str)];
+
+    fn removed(fields: Sent<'_>) -> Vec<String> {
         let mut names: Vec<_> =
             hop_by_hop(&map(fields)).iter().map(|name| name.as_str().to_owned()).collect();
         names.sort_unstable();
         names
     }
 
-    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+    fn map(fields: Sent<'_>) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in fields {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_connection_names_goes_too() {
-        let rows: [(&[(&str, &str)], &[&str]); 6] = [
+        let rows: [(Sent<'_>, &[&str]); 6] = [
             (&[("Connection", "close, X-Trace"), ("X-Trace", "1")], &["connection", "x-trace"]),
             (
                 &[("Connection", "x-a"), ("Connection", "X-B"), ("X-A", "1"), ("X-B", "2")],

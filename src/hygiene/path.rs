@@ -302,6 +302,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn the_normal_form_is_normal(path in tricky_path()) {
             let normal = normalize(&path).unwrap().into_owned();

@@ -1,12 +1,13 @@
 //! The head of a request, read strictly.
 //!
-//! Pingora's parser is lenient: it takes bare LFs, escapes illegal bytes of the request line, drops a `Content-Length`
-//! beside `Transfer-Encoding`, and takes a request without `Host`. Once it has done so the evidence is gone. So the
-//! connection layer shows every head to this scanner first, as raw bytes, and gives Pingora only what passed, in
-//! canonical form ([`RequestHead::canonical`]).
+//! Pingora's parser is lenient: it takes bare LFs, escapes illegal bytes of the request line, drops a
+//! `Content-Length` beside `Transfer-Encoding`, and takes a request without `Host`. Once it has done so the
+//! evidence is gone. So the connection layer shows every head to this scanner first, as raw bytes, and gives
+//! Pingora only what passed, in canonical form ([`RequestHead::canonical`]).
 //!
-//! The choice made here: judge line by line as bytes arrive. A head that comes in a hundred pieces costs the same as one
-//! that comes at once, and what is wrong in an early line is refused without waiting for the rest.
+//! The choice made here: judge line by line as bytes arrive. A head that comes in a hundred pieces costs the
+//! same as one that comes at once, and what is wrong in an early line is refused without waiting for the
+//! rest.
 
 use std::borrow::Cow;
 
@@ -69,20 +70,20 @@ pub struct RequestHead<'b> {
     pub query: Option<&'b str>,
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
-    /// For whom the request is, in normal form and without port: the authority of an absolute form, else `Host`.
-    /// Empty only for a HTTP/1.0 request that names none.
+    /// For whom the request is, in normal form and without port: the authority of an absolute form, else
+    /// `Host`. Empty only for a HTTP/1.0 request that names none.
     pub host: Cow<'b, str>,
     /// The port beside it, if one was named.
     pub port: Option<u16>,
     /// How the body ends.
     pub framing: Framing,
-    /// Whether the client waits for `100 Continue` before it sends the body. Never so on HTTP/1.0 or without a body
-    /// (RFC 9110, section 10.1.1).
+    /// Whether the client waits for `100 Continue` before it sends the body. Never so on HTTP/1.0 or without
+    /// a body (RFC 9110, section 10.1.1).
     pub expects_continue: bool,
     /// Whether the client wants to send another request on this connection (RFC 9112, section 9.3).
     pub keep_alive: bool,
-    /// Whether this is a well-formed WebSocket handshake (RFC 6455, section 4.2.1). An `Upgrade` that is anything else
-    /// is a hop-by-hop field like others, and the request an ordinary one.
+    /// Whether this is a well-formed WebSocket handshake (RFC 6455, section 4.2.1). An `Upgrade` that is
+    /// anything else is a hop-by-hop field like others, and the request an ordinary one.
     pub upgrade_websocket: bool,
     raw: &'b [u8],
     authority: Option<&'b str>,
@@ -91,10 +92,12 @@ pub struct RequestHead<'b> {
 }
 
 impl RequestHead<'_> {
-    /// The head as Pingora's parser shall see it, or `None` when the bytes are already so and can be passed as they are.
+    /// The head as Pingora's parser shall see it, or `None` when the bytes are already so and can be passed
+    /// as they are.
     ///
-    /// Canonical is: no empty lines in front, the target in origin form (or `*`) with the path in normal form, and
-    /// `Host` equal to the authority of an absolute form (RFC 9112, section 3.2.2). Other lines stay as sent.
+    /// Canonical is: no empty lines in front, the target in origin form (or `*`) with the path in normal
+    /// form, and `Host` equal to the authority of an absolute form (RFC 9112, section 3.2.2). Other lines
+    /// stay as sent.
     pub fn canonical(&self) -> Option<Vec<u8>> {
         match self.is_canonical() {
             true => None,
@@ -167,8 +170,8 @@ impl RequestScanner {
         }
     }
 
-    /// Looks at the bytes received so far: all of them since the head began, with new ones behind those of the call
-    /// before. What follows the head in the buffer is not looked at.
+    /// Looks at the bytes received so far: all of them since the head began, with new ones behind those of
+    /// the call before. What follows the head in the buffer is not looked at.
     pub fn scan<'b>(&mut self, bytes: &'b [u8]) -> Scan<'b> {
         match self.advance(bytes) {
             Ok(Some(head)) => Scan::Complete(head),
@@ -225,7 +228,8 @@ impl RequestScanner {
         }
     }
 
-    /// What does not fit is the target as long as the request line has not ended, and the header section after that.
+    /// What does not fit is the target as long as the request line has not ended, and the header section
+    /// after that.
     fn too_large(&self) -> Refusal {
         match &self.request_line {
             Some(line) if line.span.end < self.limits.header_bytes => {
@@ -354,7 +358,8 @@ impl Fields {
         }
     }
 
-    /// RFC 9112, section 6.1: a 1.0 sender does not know transfer codings, so somebody on the way may not either.
+    /// RFC 9112, section 6.1: a 1.0 sender does not know transfer codings, so somebody on the way may not
+    /// either.
     fn framing(&self, version: Version) -> Result<Framing, Fault> {
         match self.lengths.said() {
             Framing::Chunked if version == Version::HTTP_10 => Err("Transfer-Encoding on HTTP/1.0"),

@@ -1,8 +1,8 @@
 //! Whether a client's own request id may be kept.
 //!
-//! An id that the client chose lets a request be followed from its own logs through ours, and it is written there
-//! unquoted, sent to the upstream and sent back. So it is kept only when no reader can take it for anything else: short,
-//! and of bytes that neither a log line, a shell nor a URL gives a meaning to.
+//! An id that the client chose lets a request be followed from its own logs through ours, and it is written
+//! there unquoted, sent to the upstream and sent back. So it is kept only when no reader can take it for
+//! anything else: short, and of bytes that neither a log line, a shell nor a URL gives a meaning to.
 
 use crate::limits::REQUEST_ID_BYTES;
 

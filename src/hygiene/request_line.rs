@@ -1,8 +1,8 @@
 //! The first line of a request: method, target and version (RFC 9112, section 3).
 //!
-//! Exactly two spaces part three words. Parsers that take any white space, or that look for the version from the right
-//! and the method from the left, disagree about `GET /a HTTP/1.1 /b HTTP/1.1`; so no other space is allowed, and every word's
-//! bytes are judged.
+//! Exactly two spaces part three words. Parsers that take any white space, or that look for the version from
+//! the right and the method from the left, disagree about `GET /a HTTP/1.1 /b HTTP/1.1`; so no other space is
+//! allowed, and every word's bytes are judged.
 
 use http::{Method, Version};
 
@@ -70,7 +70,8 @@ fn version(bytes: &[u8]) -> Result<Version, Refusal> {
     }
 }
 
-/// CONNECT would make the proxy a way into its own network; TRACE echoes what the client cannot see otherwise.
+/// CONNECT would make the proxy a way into its own network; TRACE echoes what the client cannot see
+/// otherwise.
 fn check_method_is_served(method: &Method) -> Result<(), Refusal> {
     match *method == Method::CONNECT || *method == Method::TRACE {
         true => Err(Refusal { cause: Cause::MethodNotAllowed, detail: "CONNECT and TRACE are not served" }),
@@ -85,8 +86,8 @@ fn check_target_bytes(target: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// Refuses what more bytes cannot mend. Without this, a client that speaks TLS or nonsense to a clear-text port would be
-/// listened to until its deadline.
+/// Refuses what more bytes cannot mend. Without this, a client that speaks TLS or nonsense to a clear-text
+/// port would be listened to until its deadline.
 pub(super) fn check_unfinished(bytes: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
     let method = memchr::memchr(b' ', bytes).unwrap_or(bytes.len());
     check_unfinished_method(bytes, method)?;

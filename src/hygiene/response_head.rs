@@ -1,11 +1,12 @@
 //! The head of an answer, read strictly.
 //!
-//! An upstream that is broken, or that somebody has talked into answering twice, is as dangerous as a client: if the
-//! proxy ends its answer elsewhere than it does, the rest becomes the answer to the next client's request. So an answer
-//! whose end is not beyond doubt is not passed on, and its connection is not used again.
+//! An upstream that is broken, or that somebody has talked into answering twice, is as dangerous as a client:
+//! if the proxy ends its answer elsewhere than it does, the rest becomes the answer to the next client's
+//! request. So an answer whose end is not beyond doubt is not passed on, and its connection is not used
+//! again.
 //!
-//! One leniency, because it leaves only one reading: the space behind the status code may be missing where there is no
-//! reason phrase (RFC 9112, section 4, demands it of servers; enough of them forget).
+//! One leniency, because it leaves only one reading: the space behind the status code may be missing where
+//! there is no reason phrase (RFC 9112, section 4, demands it of servers; enough of them forget).
 
 use http::Version;
 
@@ -87,8 +88,8 @@ impl ResponseScanner {
         }
     }
 
-    /// Looks at the bytes received so far: all of them since the head began, with new ones behind those of the call
-    /// before.
+    /// Looks at the bytes received so far: all of them since the head began, with new ones behind those of
+    /// the call before.
     pub fn scan(&mut self, bytes: &[u8]) -> ResponseScan {
         match self.advance(bytes) {
             Ok(true) => self.finish().unwrap_or_else(ResponseScan::Refused),
@@ -132,6 +133,7 @@ impl ResponseScanner {
         let line = self.status_line.take().ok_or("no status line")?;
         let len = std::mem::take(&mut self.lines).start;
         let fields = std::mem::take(&mut self.fields);
+        self.fields.connection.close = fields.connection.close;
         fields.check(line)?;
         match line.status {
             101 => fields.switch(self.asked, len),
@@ -318,11 +320,16 @@ mod tests {
             UPGRADE,
             "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
         ),
+        (
+            "9110 7.8 a switch that Connection does not name",
+            UPGRADE,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+        ),
         ("9110 15.2.2 a switch to nothing", UPGRADE, "HTTP/1.1 101 Switching Protocols\r\n\r\n"),
         (
             "9112 6.1 a switch with a length",
             UPGRADE,
-            "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\n",
+            "HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\n",
         ),
     ];
 
@@ -423,6 +430,21 @@ mod tests {
     }
 
     #[test]
+    fn of_an_interim_answer_only_its_close_is_remembered() {
+        let lines = "X: 1\r\n".repeat(RESPONSE_HEADER_COUNT - 1);
+        let interim = format!("HTTP/1.1 103 Early Hints\r\nConnection: close\r\n{lines}\r\n");
+        let mut scanner = ResponseScanner::new(GET, LIMIT);
+        assert_eq!(
+            scanner.scan(interim.as_bytes()),
+            ResponseScan::Interim { len: interim.len(), status: 103 }
+        );
+        match scanner.scan(format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{lines}\r\n").as_bytes()) {
+            ResponseScan::Final(head) => assert!(!head.keep_alive),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn limits_act_before_the_head_has_ended() {
         let head = |len: usize| {
             let text = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ";
@@ -463,7 +485,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), asked in asked()) {
+        fn arbitrary_bytes_never_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            asked in asked(),
+        ) {
             let _ = scan(asked, &bytes);
             let _ = drip(asked, &bytes);
         }

@@ -1,9 +1,10 @@
 //! What a request line points at.
 //!
-//! RFC 9112, section 3.2, knows four forms, and which one is legal depends on the method. A proxy that takes any form
-//! with any method, or that routes by `Host` when the target names another authority, lets a client pick the route by
-//! one and the application by the other. Here every target becomes an authority (or none), a path in normal form and a
-//! query, and a target that is not one of the forms that its method allows is refused.
+//! RFC 9112, section 3.2, knows four forms, and which one is legal depends on the method. A proxy that takes
+//! any form with any method, or that routes by `Host` when the target names another authority, lets a client
+//! pick the route by one and the application by the other. Here every target becomes an authority (or none),
+//! a path in normal form and a query, and a target that is not one of the forms that its method allows is
+//! refused.
 
 use std::borrow::Cow;
 
@@ -13,15 +14,16 @@ use super::field::Fault;
 use super::path::{PathError, normalize};
 use crate::routing::host::normalize_host;
 
-/// Which form of RFC 9112, section 3.2, the target was sent in. The authority form belongs to CONNECT, which is not
-/// served.
+/// Which form of RFC 9112, section 3.2, the target was sent in. The authority form belongs to CONNECT, which
+/// is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetForm {
     /// `/path?query`.
     Origin,
     /// `http://host/path?query`: its authority stands in for `Host`.
     Absolute,
-    /// `*`, or an absolute form without path and query, with OPTIONS: the server itself is asked, not a resource.
+    /// `*`, or an absolute form without path and query, with OPTIONS: the server itself is asked, not a
+    /// resource.
     Asterisk,
 }
 
@@ -84,7 +86,8 @@ fn resource<'b>(form: TargetForm, authority: Option<&'b str>, rest: &'b str) -> 
     Ok(Target { form, authority, path, query })
 }
 
-/// Whether a `%` is not followed by two hex digits, or stands for NUL, which ends strings in less careful places.
+/// Whether a `%` is not followed by two hex digits, or stands for NUL, which ends strings in less careful
+/// places.
 fn has_bad_escape(query: &str) -> bool {
     let bytes = query.as_bytes();
     memchr::memchr_iter(b'%', bytes).any(|at| match bytes.get(at + 1..at + 3) {
@@ -93,16 +96,17 @@ fn has_bad_escape(query: &str) -> bool {
     })
 }
 
-/// Whether a byte may stand in a target at all: visible ASCII but the marks that no part of a URI has and that parsers
-/// read in their own ways (RFC 3986, appendix A; `#` begins a fragment, which is never sent).
+/// Whether a byte may stand in a target at all: visible ASCII but the marks that no part of a URI has and
+/// that parsers read in their own ways (RFC 3986, appendix A; `#` begins a fragment, which is never sent).
 pub(super) const fn is_target_byte(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\')
 }
 
 /// A host that a request can be for, in normal form, and its port.
 ///
-/// Stricter than the grammar of a URI by two: a name must be there, since http has no resource without one (RFC 9110,
-/// section 4.2.1), and a comma may not, since a list of two hosts is one name to one parser and two to another.
+/// Stricter than the grammar of a URI by two: a name must be there, since http has no resource without one
+/// (RFC 9110, section 4.2.1), and a comma may not, since a list of two hosts is one name to one parser and
+/// two to another.
 pub(super) fn normal_host(text: &str) -> Option<(Cow<'_, str>, Option<u16>)> {
     normalize_host(text).filter(|(host, _)| !host.is_empty() && !host.contains(','))
 }

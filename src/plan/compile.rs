@@ -13,9 +13,7 @@ mod routes;
 mod upstreams;
 
 use std::collections::HashMap;
-use std::num::NonZero;
 use std::sync::Arc;
-use std::thread;
 
 use crate::config::units::{Network, Output};
 use crate::config::{Config, Fault, KeyPath, process};
@@ -33,14 +31,14 @@ pub fn compile(config: &Config) -> Result<Plan, Vec<Fault>> {
     let listeners = listeners::compile(listeners, admin.as_ref(), &mut faults);
     let directory = Directory::new(upstreams);
     let upstreams = upstreams::compile(upstreams, &mut faults);
-    let (routes, rules) = routes::compile(routes, &directory, &mut faults);
-    let table = matching::table(rules, &routes, &mut faults);
+    let routes = routes::compile(routes, &directory, &mut faults);
+    let table = matching::table(routes.rules, &routes.names, &mut faults);
     match (table, faults.is_empty()) {
         (Some(table), true) => Ok(Plan {
             listeners,
             admin: admin.as_ref().map(|admin| admin.address.0),
             upstreams,
-            routes: routes.into_iter().filter_map(|(_, route)| route).collect(),
+            routes: routes.planned,
             table,
             trusted_proxies: trusted_proxies.iter().map(|Network(network)| *network).collect(),
             access_log: plan_access_log(access_log),
@@ -68,8 +66,7 @@ fn plan_access_log(log: &process::AccessLog) -> AccessLog {
 /// The number of cores is asked of the machine: the one thing in a plan that is not in the file.
 fn plan_process(process: &process::Process) -> Process {
     let process::Process { threads, drain_timeout } = process;
-    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-    Process { threads: threads.unwrap_or_else(cores), drain_timeout: drain_timeout.as_std() }
+    Process { threads: *threads, drain_timeout: drain_timeout.as_std() }
 }
 
 /// Names that metrics and logs tell things apart by.
@@ -90,5 +87,140 @@ impl Names {
             }
             None => drop(self.0.insert(name.clone(), path)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::time::Duration;
+
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::config;
+    use crate::plan::{Action, Address, Forward, Rewrite};
+    use crate::routing::{Found, Lookup, RouteId};
+
+    /// What is faulty is in the golden files; here is what comes of the rest.
+    fn plan(text: &str) -> Plan {
+        let loaded = config::from_text("f", text, &|_| None).unwrap();
+        compile(&loaded.config).unwrap_or_else(|faults| panic!("{}", loaded.place(faults)))
+    }
+
+    fn forward(plan: &Plan, route: usize) -> &Forward {
+        match &plan.routes[route].action {
+            Action::Forward(forward) => forward,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_documented_default() {
+        let plan = plan(
+            "listeners: [{address: '[::1]:8080'}]\nupstreams: {api: {endpoints: [127.0.0.1:1]}}\nroutes: [{upstream: api}]",
+        );
+        let listener = &plan.listeners[0];
+        assert_eq!((&*listener.name, listener.limits.connections), ("[::1]:8080", 20_000));
+        assert_eq!((listener.limits.header_bytes, listener.limits.uri_bytes), (32 * 1024, 8 * 1024));
+        assert_eq!((listener.limits.body_bytes, listener.limits.connections_per_ip), (None, None));
+        assert_eq!((listener.limits.header_count, listener.limits.backlog), (100, 4096));
+        assert_eq!(listener.timeouts.header, Duration::from_secs(10));
+        assert_eq!(listener.timeouts.idle, Duration::from_secs(75));
+        assert_eq!(
+            (listener.timeouts.read, listener.timeouts.write),
+            (Duration::from_secs(30), Duration::from_secs(30))
+        );
+        let upstream = &plan.upstreams[0];
+        assert_eq!(
+            (upstream.limits.connections, upstream.limits.requests, upstream.limits.pending),
+            (1024, 1024, 256)
+        );
+        assert_eq!(upstream.limits.pending_timeout, Duration::from_millis(500));
+        assert_eq!((upstream.keepalive.idle, upstream.keepalive.connections), (Duration::from_secs(50), 256));
+        assert_eq!(
+            (upstream.endpoints[0].weight, upstream.balance),
+            (1, crate::balance::Balance::RoundRobin)
+        );
+        let forward = forward(&plan, 0);
+        assert_eq!(forward.retry.attempts, 3);
+        assert_eq!(forward.timeouts.connect, Duration::from_secs(1));
+        assert_eq!(forward.timeouts.response, Duration::from_secs(15));
+        assert_eq!(forward.timeouts.idle, Duration::from_secs(60));
+        assert_eq!(forward.timeouts.request, Duration::from_secs(30));
+        assert_eq!(forward.timeouts.tunnel, Duration::from_secs(600));
+        assert_eq!((&*plan.routes[0].name, plan.admin), ("route-1", None));
+        assert_eq!(plan.access_log.output, AccessLogOutput::Stdout);
+        assert_eq!((plan.process.drain_timeout, plan.process.threads), (Duration::from_secs(60), None));
+    }
+
+    #[test]
+    fn a_route_overrides_its_upstream_key_by_key() {
+        let plan = plan(
+            "listeners: [{address: 'unix:/run/a'}]
+upstreams:
+  other: {endpoints: [127.0.0.1:2]}
+  api: {endpoints: [127.0.0.1:1], retry: {attempts: 5}, timeouts: {response: 3s, idle: 4s}}
+routes:
+  - {match: {host: a}, upstream: api, timeouts: {idle: 9s}}
+  - {match: {host: b}, upstream: api, retry: {attempts: 1}, limits: {body: 1KiB}}",
+        );
+        assert_eq!(plan.listeners[0].address, Address::Unix("/run/a".into()));
+        let (first, second) = (forward(&plan, 0), forward(&plan, 1));
+        assert_eq!(&*plan.upstreams[first.upstream.0].name, "api");
+        assert_eq!(
+            (first.timeouts.response, first.timeouts.idle),
+            (Duration::from_secs(3), Duration::from_secs(9))
+        );
+        assert_eq!(
+            (second.timeouts.response, second.timeouts.idle),
+            (Duration::from_secs(3), Duration::from_secs(4))
+        );
+        assert_eq!((first.retry.attempts, second.retry.attempts), (5, 1));
+        assert_eq!((plan.routes[0].body_bytes, plan.routes[1].body_bytes), (None, Some(1024)));
+    }
+
+    #[test]
+    fn a_route_carries_what_it_answers_and_changes() {
+        let plan = plan(
+            "listeners: [{address: 127.0.0.1:0}]
+upstreams: {api: {endpoints: [{address: 127.0.0.1:1, weight: 7}]}}
+routes:
+  - {match: {host: a}, redirect: {to: /new}}
+  - {match: {host: b}, respond: {status: 410, body: gone}, response_headers: {set: {X-A: b}, add: {X-C: d}, remove: [X-E]}}
+  - {match: {path: {prefix: /a/}}, upstream: api, rewrite: {prefix: /b}}",
+        );
+        assert!(
+            matches!(&plan.routes[0].action, Action::Redirect { to, status } if to == "/new" && *status == 308)
+        );
+        let Action::Respond { status, body, content_type } = &plan.routes[1].action else { panic!() };
+        assert_eq!(
+            (status.as_u16(), &body[..], content_type.to_str().unwrap()),
+            (410, &b"gone"[..], "text/plain; charset=utf-8")
+        );
+        let edits = &plan.routes[1].response_headers;
+        assert_eq!(
+            (edits.set[0].0.as_str(), edits.add[0].0.as_str(), edits.remove[0].as_str()),
+            ("x-a", "x-c", "x-e")
+        );
+        let Some(Rewrite::Prefix { matched, with }) = &forward(&plan, 2).rewrite else { panic!() };
+        assert_eq!((&**matched, &**with, plan.upstreams[0].endpoints[0].weight), ("/a", "/b", 7));
+    }
+
+    #[test]
+    fn the_table_leads_to_the_route_of_the_file() {
+        let plan = plan(
+            "listeners: [{address: 127.0.0.1:0}]
+routes:
+  - {respond: {}}
+  - {match: {host: [a, '*.b'], path: {regex: '/[0-9]+'}, methods: [GET], headers: {X-A: x}, query: {q: '1'}}, respond: {}}",
+        );
+        let headers = HeaderMap::from_iter([("x-a".parse().unwrap(), "x".parse().unwrap())]);
+        let lookup =
+            |host, path| Lookup { host, path, query: "q=1", method: &Method::GET, headers: &headers };
+        assert_eq!(plan.table.find(&lookup("a", "/7")), Found::Route(RouteId(1)));
+        assert_eq!(plan.table.find(&lookup("c.b", "/7")), Found::Route(RouteId(1)));
+        assert_eq!(plan.table.find(&lookup("a", "/x")), Found::Route(RouteId(0)));
+        assert_eq!(plan.table.find(&lookup("b", "/7")), Found::Route(RouteId(0)));
     }
 }

@@ -7,6 +7,9 @@
 //! Pingora's own drain sleeps a fixed time whatever happens, and swallows further signals; so it is always told to stop
 //! at once, when everything is over.
 
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
 use async_trait::async_trait;
 use log::{error, info, warn};
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
@@ -17,7 +20,6 @@ use tokio_util::task::TaskTracker;
 use crate::admin::readiness::Readiness;
 use crate::clock::{Duration, Instant};
 use crate::observe::metrics::Metrics;
-use std::sync::Arc;
 
 /// What a stop goes through.
 pub struct Stop {
@@ -31,13 +33,20 @@ pub struct Stop {
     pub connections: TaskTracker,
     /// The end of patience.
     pub patience: Duration,
+    /// Turns true once every accept loop runs.
+    pub opened: watch::Receiver<bool>,
+    /// Is told once, when signals are heard and clients are served.
+    pub started: SyncSender<()>,
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for Stop {
     async fn recv(&self) -> ShutdownSignal {
         match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(term), Ok(int)) => self.wait(term, int).await,
+            (Ok(term), Ok(int)) => {
+                self.ready().await;
+                self.wait(term, int).await;
+            }
             _ => {
                 error!("signals cannot be received, so the process can only be killed");
                 std::future::pending::<()>().await;
@@ -48,6 +57,14 @@ impl ShutdownSignalWatch for Stop {
 }
 
 impl Stop {
+    async fn ready(&self) {
+        let mut opened = self.opened.clone();
+        if opened.wait_for(|open| *open).await.is_ok() {
+            self.readiness.ready();
+            let _ = self.started.try_send(()); // whoever wanted to know may have stopped listening
+        }
+    }
+
     async fn wait(&self, mut term: Signal, mut int: Signal) {
         tokio::select! {
             _ = term.recv() => {}

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::num::NonZero;
+use std::sync::{Arc, mpsc};
 
 use async_trait::async_trait;
 use pingora_core::server::configuration::ServerConf;
@@ -76,7 +77,7 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-/// Serves a plan until the process is told to stop. `notice` is called once, when all sockets are open.
+/// Serves a plan until the process is told to stop. `notice` is called once, when clients are served and signals heard.
 ///
 /// # Errors
 /// [`RunError`], before anything was served.
@@ -87,6 +88,7 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
     let connections = TaskTracker::new();
     let (draining, drain) = watch::channel(false);
     let (open, opened) = watch::channel(false);
+    let (announce, announced) = mpsc::sync_channel(1);
 
     let bound = plan.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let admin = plan.admin.map(bind_admin).transpose()?;
@@ -98,13 +100,12 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
         draining,
         connections: connections.clone(),
         patience: plan.process.drain_timeout,
+        opened,
+        started: announce,
     };
-    let threads = plan.process.threads;
-    let doors = plan
-        .listeners
-        .iter()
-        .map(|listener| Door::new(listener, &metrics, connections.clone(), drain.clone()));
-    let doors = doors.zip(bound).collect();
+    let threads = plan.process.threads.unwrap_or_else(cores);
+    let door = |listener| Door::new(listener, &metrics, connections.clone(), drain.clone());
+    let doors = plan.listeners.iter().map(door).zip(bound).collect();
     let snapshot = Snapshot::build(plan, 1, &metrics);
     let runtime = Runtime::new(snapshot, metrics.clone(), access_log);
 
@@ -112,11 +113,19 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
     let app = Arc::new(http_proxy(&server.configuration, Proxy::new(runtime.clone())));
     server.bootstrap();
     server.add_service(Accept::new(doors, app, runtime.clone(), threads, open));
-    server.add_service(Admin { listener: admin, sources: Sources { readiness, metrics }, opened });
-    notice(&started);
-    server.run(RunArgs { shutdown_signal: Box::new(stop) });
+    server.add_service(Admin { listener: admin, sources: Sources { readiness, metrics } });
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.run(RunArgs { shutdown_signal: Box::new(stop) }));
+        if announced.recv().is_ok() {
+            notice(&started);
+        }
+    });
     runtime.access_log().close();
     Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Of Pingora's server only the threads are used; its retry loop must not end before ours.
@@ -164,23 +173,15 @@ fn open_access_log(planned: &plan::AccessLog, metrics: &Metrics) -> Result<Acces
     AccessLog::open(format, &output, dropped).map_err(RunError::AccessLog)
 }
 
-/// The admin address, on a thread of its own: it answers when the traffic's threads are busy. It also turns the worker
-/// ready, once every accept loop runs.
+/// The admin address, on a thread of its own: it answers when the traffic's threads are busy.
 struct Admin {
     listener: Option<std::net::TcpListener>,
     sources: Sources,
-    opened: watch::Receiver<bool>,
 }
 
 #[async_trait]
 impl Service for Admin {
     async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
-        let (readiness, mut opened) = (self.sources.readiness.clone(), self.opened.clone());
-        tokio::spawn(async move {
-            if opened.wait_for(|open| *open).await.is_ok() {
-                readiness.ready();
-            }
-        });
         let Some(listener) = self.listener.take() else { return drop(shutdown.changed().await) };
         let router = admin::router(self.sources.clone());
         let end = async move { drop(shutdown.changed().await) };

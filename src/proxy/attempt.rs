@@ -8,6 +8,7 @@ use pingora_error::{BError, Error, ErrorSource, Result};
 use pingora_proxy::Session;
 
 use super::exchange::{Exchange, Present};
+use crate::balance::Tried;
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::response_head::Asked;
@@ -29,7 +30,8 @@ pub(super) fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Ht
     };
     let call = Call::new(upstream, lease.endpoint().clone(), terms);
     let peer = peer(&lease, &call);
-    exchange.tried.push(lease.index());
+    exchange.tried.insert(lease.index());
+
     exchange.body.seen = 0; // a body is sent from its beginning
     exchange.present = Some(Present { call, lease, began: Instant::now() });
     Ok(peer)
@@ -38,7 +40,7 @@ pub(super) fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Ht
 /// An endpoint that was not tried yet; failing that any, for a second call over a fresh connection.
 fn pick(exchange: &Exchange) -> Option<Lease> {
     let upstream = exchange.upstream()?;
-    upstream.pick(&exchange.tried).or_else(|| upstream.pick(&[]))
+    upstream.pick(&exchange.tried).or_else(|| upstream.pick(&Tried::default()))
 }
 
 fn terms(session: &Session, exchange: &Exchange) -> Option<Terms> {
@@ -92,9 +94,14 @@ fn verdict(session: &mut Session, exchange: &Exchange, error: &Error) -> Option<
         made: exchange.attempts.len() as u32 + 1,
         allowed: exchange.forward()?.retry.attempts,
         in_time: Instant::now() < exchange.deadline,
-        others: exchange.upstream()?.endpoints().len() > exchange.tried.len(),
+        others: has_others(exchange)?,
     };
     (retry::verdict(&failed) == Verdict::Again).then_some(())
+}
+
+fn has_others(exchange: &Exchange) -> Option<bool> {
+    let endpoints = exchange.upstream()?.endpoints().len();
+    Some((0..endpoints).any(|index| !exchange.tried.contains(index)))
 }
 
 fn reached(session: &Session, exchange: &Exchange, _: &Error) -> Reached {

@@ -8,6 +8,7 @@ use http::HeaderValue;
 use pingora_error::{BError, Error, ErrorType};
 use smallvec::SmallVec;
 
+use crate::balance::Tried;
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::forwarding::Forwarding;
@@ -34,7 +35,7 @@ pub struct Exchange {
     pub(super) called: bool,
     pub(super) present: Option<Present>,
     pub(super) attempts: SmallVec<[Attempt; 2]>,
-    pub(super) tried: SmallVec<[usize; 4]>,
+    pub(super) tried: Tried,
     pub(super) body: Body,
     pub(super) continued: bool,
     pub(super) answered: Option<Instant>,
@@ -90,7 +91,7 @@ impl Exchange {
             called: false,
             present: None,
             attempts: SmallVec::new(),
-            tried: SmallVec::new(),
+            tried: Tried::default(),
             body: Body::default(),
             continued: false,
             answered: None,

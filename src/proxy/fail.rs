@@ -56,10 +56,10 @@ fn diagnose(exchange: &Exchange, error: &Error) -> (Cause, Option<&'static str>)
 }
 
 fn client_cause(exchange: &Exchange, error: &Error) -> Cause {
-    match exchange.note().and_then(|note| note.trouble()) {
-        Some(trouble) => trouble.cause(),
-        None if *error.etype() == ErrorType::InvalidHTTPHeader => Cause::BadRequest,
-        None => Cause::ClientClosed,
+    match (exchange.note().and_then(|note| note.trouble()), error.etype()) {
+        (Some(trouble), _) => trouble.cause(),
+        (None, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => Cause::ClientClosed,
+        (None, _) => Cause::BadRequest, // Pingora found what we had let pass
     }
 }
 

@@ -58,7 +58,10 @@ fn rewritten<'a>(rewrite: &'a Rewrite, path: &'a str) -> Cow<'a, str> {
     match rewrite {
         Rewrite::Prefix { matched, with } => {
             let rest = path.strip_prefix(matched.trim_end_matches('/')).unwrap_or(path);
-            Cow::Owned(format!("{}/{}", with.trim_end_matches('/'), rest.trim_start_matches('/')))
+            match format!("{}{rest}", with.trim_end_matches('/')) {
+                empty if empty.is_empty() => Cow::Borrowed("/"),
+                path => Cow::Owned(path),
+            }
         }
         Rewrite::Regex { pattern, with } => pattern.replace_all(path, &**with),
     }

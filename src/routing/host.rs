@@ -146,6 +146,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn a_normal_host_is_not_copied(text in "\\[?[a-zA-Z0-9:.*%@-]{0,12}\\]?(:[0-9]{0,5})?|\\PC{0,12}") {
             if let Some((host, _)) = normalize_host(&text) {

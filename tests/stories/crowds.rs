@@ -122,8 +122,12 @@ fn two_thousand_parked_connections_are_cheap() {
     assert!(warm.iter_mut().all(|client| client.get("/").status == 200));
     let before = tetap.process().memory_kib("VmRSS");
     let address = tetap.address("web");
-    let mut idle: Vec<_> = (0..PARKED).map(|_| Client::connect(address)).collect();
-    assert!(idle.iter_mut().all(|client| client.get("/").status == 200));
+    let park = |_| {
+        let mut client = Client::connect(address);
+        assert_eq!(client.get("/").status, 200);
+        client
+    };
+    let mut idle: Vec<_> = (0..PARKED).map(park).collect();
     let each = eventually("all of them are open", || {
         let open = tetap.metrics().sum("tetap_connections", &["listener=\"web\""]);
         (open >= (PARKED + 50) as f64)

@@ -1,5 +1,6 @@
 //! An upstream that plays what a test tells it to: byte by byte, with pauses, resets and lies.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,7 +21,7 @@ pub struct Scripted {
 struct Record {
     requests: Mutex<Vec<Received>>,
     opened: AtomicUsize,
-    open: AtomicUsize,
+    open: Mutex<BTreeSet<usize>>,
     stopped: AtomicBool,
 }
 
@@ -73,9 +74,14 @@ impl Scripted {
         self.record.opened.load(Ordering::SeqCst)
     }
 
+    /// Whether this connection, counted from 0, is open now.
+    pub fn is_open(&self, connection: usize) -> bool {
+        self.record.open.lock().unwrap().contains(&connection)
+    }
+
     /// How many connections are open now.
     pub fn open(&self) -> usize {
-        self.record.open.load(Ordering::SeqCst)
+        self.record.open.lock().unwrap().len()
     }
 }
 
@@ -112,8 +118,8 @@ impl Talk {
     fn new(stream: TcpStream, record: &Arc<Record>) -> Talk {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE * 4)).unwrap();
-        record.open.fetch_add(1, Ordering::SeqCst);
         let connection = record.opened.fetch_add(1, Ordering::SeqCst);
+        record.open.lock().unwrap().insert(connection);
         Talk { wire: Wire::new(stream), record: Arc::clone(record), connection }
     }
 
@@ -187,6 +193,6 @@ impl Talk {
 
 impl Drop for Talk {
     fn drop(&mut self) {
-        self.record.open.fetch_sub(1, Ordering::SeqCst);
+        self.record.open.lock().unwrap().remove(&self.connection);
     }
 }

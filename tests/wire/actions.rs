@@ -15,7 +15,7 @@ routes:
   - {name: prefix, match: {host: paths.test, path: {prefix: /a}}, respond: {body: prefix}}
   - {name: longer, match: {host: paths.test, path: {prefix: /a/b}}, respond: {body: longer}}
   - {name: preview, match: {host: paths.test, path: {prefix: /a}, query: {preview: "1"}}, respond: {body: query}}
-  - {name: version, match: {host: paths.test, path: {prefix: /a}, headers: {X-Version: "2"}}, respond: {body: header}}
+  - {name: version, match: {host: paths.test, path: {prefix: /a}, methods: [GET], headers: {X-Version: "2"}}, respond: {body: header}}
   - {name: secret, match: {host: paths.test, path: {prefix: /secret}}, respond: {status: 403, body: secret}}
   - {name: moved, match: {path: {exact: /old}}, redirect: {to: "https://new.test/x", status: 301}}
   - {name: moved-by-default, match: {path: {exact: /older}}, redirect: {to: /new}}
@@ -161,10 +161,10 @@ fn answers_from_the_configuration() {
                 answered(200).answer_has("Content-Length: 14").closed(),
             ),
             row(
-                "a body that nobody wants is read away",
+                "a body that nobody reads ends the connection, announced",
                 "9112 9.3",
                 "POST /robots.txt HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello",
-                answered(200),
+                answered(200).answer_has("Connection: close").closed(),
             ),
         ],
     );

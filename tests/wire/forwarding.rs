@@ -96,7 +96,7 @@ fn the_client_is_told_to_the_upstream() {
                 "Via of another before",
                 "9110 7.6.3",
                 "Via: 1.0 fred\r\n",
-                arrives().has("Via: 1.0 fred, 1.1 tetap"),
+                arrives().has("Via: 1.0 fred").has("Via: 1.1 tetap"),
             ),
             passes(
                 "a neighbour's word is extended",
@@ -142,10 +142,10 @@ fn a_request_id_is_kept_or_made() {
             passes("made when it has a space", "9562 5.7", "X-Request-Id: a b\r\n", made().made_id()),
             passes("made when it has a quote", "9562 5.7", "X-Request-Id: a\"b\r\n", made().made_id()),
             passes(
-                "made when doubled",
-                "9562 5.7",
+                "one of two",
+                "–",
                 "X-Request-Id: a\r\nX-Request-Id: b\r\n",
-                made().made_id(),
+                arrives().has("X-Request-Id: a"),
             ),
         ],
     );

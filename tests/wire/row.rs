@@ -1,6 +1,7 @@
 //! The rows of the request tables, and what checks them.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use crate::support::message::Head;
 use crate::support::{Answer, Client, End, Received, Scripted, Tetap};
@@ -325,6 +326,7 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 fn after(wanted: After, client: &mut Client) -> Option<String> {
+    client.set_patience(Duration::from_secs(5)); // the answer is there: what is to come comes soon
     match wanted {
         After::Closed if !client.is_closed() => Some("the connection should have been closed".into()),
         After::Kept if !client.is_kept(PROBE) => Some("the connection should have been kept".into()),

@@ -1,7 +1,8 @@
 //! Deadlines: the route's over the upstream's, and that the parts fit in the whole.
 //!
 //! A `connect` of 5 s within a `request` of 2 s is a deadline that never comes. It is no danger, but it is not what
-//! whoever wrote it expects; and whoever meets it during an outage has no time for riddles.
+//! whoever wrote it expects; and whoever meets it during an outage has no time for riddles. A part that was left at its
+//! default is no riddle: the whole cuts it short.
 
 use crate::config::route::RouteTimeouts;
 use crate::config::units::{Duration, Unit};
@@ -13,8 +14,13 @@ use crate::plan::Timeouts;
 pub fn of_upstream(path: &KeyPath, upstream: &upstream::Upstream, faults: &mut Vec<Fault>) {
     let request = upstream.timeouts.request;
     let (connect, pending) = (upstream.timeouts.connect, upstream.limits.pending_timeout);
-    faults.extend(exceeds("connect", connect, request, path.key("timeouts").key("connect")));
-    faults.extend(exceeds("pending_timeout", pending, request, path.key("limits").key("pending_timeout")));
+    let usual = (upstream::Timeouts::default().connect, upstream::UpstreamLimits::default().pending_timeout);
+    if connect != usual.0 {
+        faults.extend(exceeds("connect", connect, request, path.key("timeouts").key("connect")));
+    }
+    if pending != usual.1 {
+        faults.extend(exceeds("pending_timeout", pending, request, path.key("limits").key("pending_timeout")));
+    }
 }
 
 /// Overlays the upstream's deadlines with the route's, and checks what the route itself has changed.
@@ -29,10 +35,11 @@ pub fn of_route(
     let changed = |key: fn(&RouteTimeouts) -> Option<Duration>| own.and_then(key).is_some();
     if changed(|own| own.connect) {
         faults.extend(exceeds("connect", merged.connect, merged.request, path.key("connect")));
-    } else if changed(|own| own.request) {
+    } else if changed(|own| own.request) && merged.connect != upstream::Timeouts::default().connect {
         faults.extend(exceeds("connect", merged.connect, merged.request, path.key("request")));
     }
-    if changed(|own| own.request) {
+    let usual = upstream::UpstreamLimits::default().pending_timeout;
+    if changed(|own| own.request) && upstream.limits.pending_timeout != usual {
         let pending = upstream.limits.pending_timeout;
         faults.extend(exceeds("pending_timeout", pending, merged.request, path.key("request")));
     }

@@ -16,14 +16,18 @@ pub fn compile(
     let mut planned = Vec::with_capacity(listeners.len());
     for (index, listener) in listeners.iter().enumerate() {
         let path = KeyPath::root().key("listeners").index(index);
+        let named = listener.name.is_some();
         let listener = plan(listener);
-        names.add(&listener.name, path.clone(), faults);
-        take(listener.address.clone(), path.key("address"), &mut taken, faults);
+        let free = take(&listener.address, path.key("address"), &mut taken, faults);
+        // Two listeners on one address without names have one fault, not two.
+        if named || free {
+            names.add(&listener.name, path, faults);
+        }
         planned.push(listener);
     }
     if let Some(Admin { address }) = admin {
         let path = KeyPath::root().key("admin").key("address");
-        take(Address::Tcp(address.0), path, &mut taken, faults);
+        take(&Address::Tcp(address.0), path, &mut taken, faults);
     }
     planned
 }
@@ -72,15 +76,25 @@ fn plan_timeouts(timeouts: &listener::ListenerTimeouts) -> ListenerTimeouts {
     }
 }
 
-fn take(address: Address, path: KeyPath, taken: &mut Vec<(Address, KeyPath)>, faults: &mut Vec<Fault>) {
-    if let Some((other, first)) = taken.iter().find(|(other, _)| clash(&address, other)) {
-        let found = match *other == address {
+/// Whether the address was free.
+fn take(
+    address: &Address,
+    path: KeyPath,
+    taken: &mut Vec<(Address, KeyPath)>,
+    faults: &mut Vec<Fault>,
+) -> bool {
+    let other = taken.iter().find(|(other, _)| clash(address, other));
+    let fault = other.map(|(other, first)| {
+        let found = match other == address {
             true => format!("{address}, which is taken"),
-            false => format!("{address}, which is part of {other}"),
+            false => format!("{address}, which overlaps {other}"),
         };
-        faults.push(Fault::new(path.clone(), found, "an address of its own").elsewhere(first.clone()));
-    }
-    taken.push((address, path));
+        Fault::new(path.clone(), found, "an address of its own").elsewhere(first.clone())
+    });
+    taken.push((address.clone(), path));
+    let free = fault.is_none();
+    faults.extend(fault);
+    free
 }
 
 /// Whether the second bind would fail. `[::]` is IPv6 only here, so it leaves `0.0.0.0` alone; port 0 is a new port

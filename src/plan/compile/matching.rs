@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::config::route;
 use crate::config::units::{Host, Method};
 use crate::config::{Fault, KeyPath};
-use crate::plan::Route;
 use crate::routing::{Conditions, Conflict, HostPattern, PathPattern, RouteId, Rule, Table};
 
 /// One rule for each host of a route.
@@ -33,11 +32,7 @@ fn pattern(host: &Host) -> HostPattern {
 }
 
 /// Arranges the rules. Routes that conflict with several rules are told once.
-pub fn table(
-    rules: Vec<Rule>,
-    routes: &[(Arc<str>, Option<Route>)],
-    faults: &mut Vec<Fault>,
-) -> Option<Table> {
+pub fn table(rules: Vec<Rule>, names: &[Arc<str>], faults: &mut Vec<Fault>) -> Option<Table> {
     let of_rule: Vec<_> = rules.iter().map(|rule| rule.route).collect();
     let conflicts = match Table::build(rules) {
         Ok(table) => return Some(table),
@@ -50,7 +45,7 @@ pub fn table(
             Conflict::Shadowed { rule, by } => (of_rule[rule], of_rule[by], false),
         };
         if told.insert((later, earlier, tie)) {
-            faults.push(fault(later, earlier, tie, &routes[earlier.0].0));
+            faults.push(fault(later, earlier, tie, &names[earlier.0]));
         }
     }
     None

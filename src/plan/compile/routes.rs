@@ -8,120 +8,134 @@ use http::StatusCode;
 use crate::config::route::{self, Redirect, Respond, RouteLimits, RouteRetry};
 use crate::config::units::Name;
 use crate::config::{Fault, KeyPath, upstream};
-use crate::plan::compile::headers::Way;
+use crate::plan::compile::headers::{self, Way};
 use crate::plan::compile::upstreams::Directory;
-use crate::plan::compile::{Names, deadlines, headers, matching, paths};
+use crate::plan::compile::{Names, deadlines, matching, paths};
 use crate::plan::{Action, Forward, HeaderEdits, Retry, Route};
 use crate::routing::{PathPattern, RouteId, Rule};
 
-/// Each route with its name; without the rest if it has a fault. And the rules of all that can have some.
-pub fn compile(
-    routes: &[route::Route],
-    upstreams: &Directory<'_>,
-    faults: &mut Vec<Fault>,
-) -> (Vec<(Arc<str>, Option<Route>)>, Vec<Rule>) {
+/// Routes and their rules, as far as they could be made.
+#[derive(Default)]
+pub struct Routes {
+    /// Every name, by place: also of routes that have a fault, since others may conflict with them.
+    pub names: Vec<Arc<str>>,
+    /// Those without a fault, in order.
+    pub planned: Vec<Route>,
+    /// Of every route whose path could be read.
+    pub rules: Vec<Rule>,
+}
+
+/// Every route of the file.
+pub fn compile(routes: &[route::Route], upstreams: &Directory<'_>, faults: &mut Vec<Fault>) -> Routes {
     let mut names = Names::default();
-    let mut planned = Vec::with_capacity(routes.len());
-    let mut rules = Vec::with_capacity(routes.len());
+    let mut out = Routes::default();
     for (index, route) in routes.iter().enumerate() {
         let path = KeyPath::root().key("routes").index(index);
         let name = route.name.as_ref().map_or_else(|| format!("route-{}", index + 1).into(), Name::shared);
         names.add(&name, path.clone(), faults);
         let matched = paths::of_match(&path, route.r#match.path.as_ref(), faults);
-        planned.push((name.clone(), plan(&path, name, route, matched.as_ref(), upstreams, faults)));
-        rules.extend(
-            matched.into_iter().flat_map(|matched| matching::rules(RouteId(index), &route.r#match, matched)),
-        );
+        let mut desk = Desk { path, route, upstreams, faults };
+        out.planned.extend(desk.plan(name.clone(), matched.as_ref()));
+        out.names.push(name);
+        if let Some(matched) = matched {
+            out.rules.extend(matching::rules(RouteId(index), &route.r#match, matched));
+        }
     }
-    (planned, rules)
+    out
 }
 
-fn plan(
-    path: &KeyPath,
-    name: Arc<str>,
-    route: &route::Route,
-    matched: Option<&PathPattern>,
-    upstreams: &Directory<'_>,
-    faults: &mut Vec<Fault>,
-) -> Option<Route> {
-    let request_headers = headers::of_route(path, &route.request_headers, Way::Request, faults);
-    let response_headers = headers::of_route(path, &route.response_headers, Way::Response, faults);
-    let RouteLimits { body } = &route.limits;
-    let action = match (&route.upstream, &route.redirect, &route.respond) {
-        (Some(upstream), None, None) => {
-            forward(path, route, upstream, matched, upstreams, faults).map(Action::Forward)
-        }
-        (None, Some(to), None) => answer(path, route, &request_headers, redirect(to), faults),
-        (None, None, Some(what)) => {
-            answer(path, route, &request_headers, respond(path, what, faults), faults)
-        }
-        _ => {
-            let expected = "exactly one of redirect, respond, upstream";
-            faults.push(Fault::new(path.clone(), "several of them or none", expected));
-            None
-        }
-    };
-    let body_bytes = body.map(|size| size.bytes());
-    action.map(|action| Route { name, action, body_bytes, request_headers, response_headers })
+/// One route under work.
+struct Desk<'a> {
+    path: KeyPath,
+    route: &'a route::Route,
+    upstreams: &'a Directory<'a>,
+    faults: &'a mut Vec<Fault>,
 }
 
-fn forward(
-    path: &KeyPath,
-    route: &route::Route,
-    name: &Name,
-    matched: Option<&PathPattern>,
-    upstreams: &Directory<'_>,
-    faults: &mut Vec<Fault>,
-) -> Option<Forward> {
-    let rewrite = route.rewrite.as_ref().map(|rewrite| paths::of_rewrite(path, rewrite, matched, faults));
-    let found = upstreams.find(path.key("upstream"), name).map_err(|fault| faults.push(fault));
-    let (id, upstream) = found.ok()?;
-    let upstream::Retry { attempts } = &upstream.retry;
-    let own = route.retry.as_ref().and_then(|RouteRetry { attempts }| *attempts);
-    Some(Forward {
-        upstream: id,
-        rewrite: rewrite.flatten(),
-        timeouts: deadlines::of_route(path, route.timeouts.as_ref(), upstream, faults),
-        retry: Retry { attempts: own.unwrap_or(*attempts) },
-    })
-}
-
-/// A route that answers by itself has no use for what shapes the way to an upstream.
-fn answer(
-    path: &KeyPath,
-    route: &route::Route,
-    request_headers: &HeaderEdits,
-    action: Option<Action>,
-    faults: &mut Vec<Fault>,
-) -> Option<Action> {
-    let idle = [
-        ("rewrite", route.rewrite.is_some()),
-        ("request_headers", !request_headers.is_empty()),
-        ("retry", route.retry.is_some()),
-        ("timeouts", route.timeouts.is_some()),
-    ];
-    for (key, _) in idle.iter().filter(|(_, is_there)| *is_there) {
-        let fault =
-            Fault::new(path.key(key), "this on a route that answers by itself", "it beside upstream only");
-        faults.push(fault.at_key());
+impl Desk<'_> {
+    fn plan(&mut self, name: Arc<str>, matched: Option<&PathPattern>) -> Option<Route> {
+        let route = self.route;
+        let request_headers =
+            headers::of_route(&self.path, &route.request_headers, Way::Request, self.faults);
+        let response_headers =
+            headers::of_route(&self.path, &route.response_headers, Way::Response, self.faults);
+        let action = self.action(matched, &request_headers)?;
+        let RouteLimits { body } = &route.limits;
+        let body_bytes = body.map(|size| size.bytes());
+        Some(Route { name, action, body_bytes, request_headers, response_headers })
     }
-    action
+
+    fn action(&mut self, matched: Option<&PathPattern>, request_headers: &HeaderEdits) -> Option<Action> {
+        match (&self.route.upstream, &self.route.redirect, &self.route.respond) {
+            (Some(upstream), None, None) => self.forward(upstream, matched).map(Action::Forward),
+            (None, Some(to), None) => {
+                self.refuse_what_is_for_upstreams(request_headers);
+                redirect(to)
+            }
+            (None, None, Some(answer)) => {
+                self.refuse_what_is_for_upstreams(request_headers);
+                self.respond(answer)
+            }
+            _ => {
+                let expected = "exactly one of upstream, redirect, respond";
+                self.faults.push(Fault::new(self.path.clone(), "several of them or none", expected));
+                None
+            }
+        }
+    }
+
+    fn forward(&mut self, name: &Name, matched: Option<&PathPattern>) -> Option<Forward> {
+        let route = self.route;
+        let rewrite = route.rewrite.as_ref();
+        let rewrite = rewrite.map(|rewrite| paths::of_rewrite(&self.path, rewrite, matched, self.faults));
+        let Some((id, upstream)) = self.upstreams.find(name) else {
+            self.faults.push(self.upstreams.dangling(self.path.key("upstream"), name));
+            return None;
+        };
+        let upstream::Retry { attempts } = &upstream.retry;
+        let own = route.retry.as_ref().and_then(|RouteRetry { attempts }| *attempts);
+        Some(Forward {
+            upstream: id,
+            rewrite: rewrite.flatten(),
+            timeouts: deadlines::of_route(&self.path, route.timeouts.as_ref(), upstream, self.faults),
+            retry: Retry { attempts: own.unwrap_or(*attempts) },
+        })
+    }
+
+    /// A route that answers by itself has no use for what shapes the way to an upstream.
+    fn refuse_what_is_for_upstreams(&mut self, request_headers: &HeaderEdits) {
+        let keys = [
+            ("rewrite", self.route.rewrite.is_some()),
+            ("request_headers", !request_headers.is_empty()),
+            ("retry", self.route.retry.is_some()),
+            ("timeouts", self.route.timeouts.is_some()),
+        ];
+        for (key, _) in keys.iter().filter(|(_, is_there)| *is_there) {
+            let found = "this on a route that answers by itself";
+            self.faults.push(Fault::new(self.path.key(key), found, "it beside upstream only").at_key());
+        }
+    }
+
+    fn respond(&mut self, respond: &Respond) -> Option<Action> {
+        let Respond { status, body, content_type } = respond;
+        let status = StatusCode::from_u16(*status).ok()?;
+        if is_bodiless(status) && !body.is_empty() {
+            let path = self.path.key("respond").key("body");
+            let found = format!("a body for status {}", status.as_u16());
+            self.faults.push(Fault::new(path, found, "none, or another status"));
+        }
+        Some(Action::Respond {
+            status,
+            body: Bytes::from(body.clone()),
+            content_type: content_type.0.clone(),
+        })
+    }
 }
 
 fn redirect(redirect: &Redirect) -> Option<Action> {
     let Redirect { to, status } = redirect;
     let status = StatusCode::from_u16(*status).ok()?;
     Some(Action::Redirect { to: to.header(), status })
-}
-
-fn respond(path: &KeyPath, respond: &Respond, faults: &mut Vec<Fault>) -> Option<Action> {
-    let Respond { status, body, content_type } = respond;
-    let status = StatusCode::from_u16(*status).ok()?;
-    if is_bodiless(status) && !body.is_empty() {
-        let found = format!("a body for status {}", status.as_u16());
-        faults.push(Fault::new(path.key("respond").key("body"), found, "none, or another status"));
-    }
-    Some(Action::Respond { status, body: Bytes::from(body.clone()), content_type: content_type.0.clone() })
 }
 
 /// RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5.

@@ -23,18 +23,13 @@ impl<'c> Directory<'c> {
     }
 
     /// An upstream and its place in the plan.
-    ///
-    /// # Errors
-    ///
-    /// That there is none of this name.
-    pub fn find(&self, path: KeyPath, name: &Name) -> Result<(UpstreamId, &'c upstream::Upstream), Fault> {
-        match self.places.get(name.as_str()) {
-            Some(&place) => Ok((UpstreamId(place), &self.upstreams.0[place].1)),
-            None => Err(self.dangling(path, name)),
-        }
+    pub fn find(&self, name: &Name) -> Option<(UpstreamId, &'c upstream::Upstream)> {
+        let place = *self.places.get(name.as_str())?;
+        Some((UpstreamId(place), &self.upstreams.0[place].1))
     }
 
-    fn dangling(&self, path: KeyPath, name: &Name) -> Fault {
+    /// What to say when there is none of this name.
+    pub fn dangling(&self, path: KeyPath, name: &Name) -> Fault {
         let known: Vec<_> = self.upstreams.iter().map(|(name, _)| name.as_str()).collect();
         let meant = suggest::nearest(name.as_str(), known.iter().copied());
         let expected = match known.as_slice() {
