@@ -30,7 +30,6 @@ const WORLD: Names = &[
     "std::fs",
     "std::io",
     "std::env",
-    "std::thread",
     "std::process",
     "std::os",
     "std::net::TcpStream",
@@ -40,6 +39,8 @@ const WORLD: Names = &[
     "prometheus",
     "socket2",
 ];
+/// Apart from the world, since a plan asks how many cores there are: the default of `process.threads`.
+const THREADS: Names = &["std::thread"];
 const NOW: Names =
     &["Instant::now", "SystemTime::now", "std::time::Instant::now", "std::time::SystemTime::now"];
 /// The operator's words: what reads a configuration.
@@ -53,11 +54,15 @@ const ROOMS: &[Room] = &[
     Room { name: "answer", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD] },
     Room { name: "watchdog", knows: &[WORDS], shuns: &[ENGINE, WORLD] },
     Room { name: "config", knows: &[WORDS], shuns: &[ENGINE, TASKS] },
-    Room { name: "hygiene", knows: &[WORDS, &["routing"]], shuns: &[ENGINE, TASKS, WORLD, NOW, SYNTAX] },
-    Room { name: "routing", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD, NOW, SYNTAX] },
-    Room { name: "balance", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD, NOW, SYNTAX] },
-    Room { name: "limit", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD, NOW, SYNTAX] },
-    Room { name: "retry", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD, NOW, SYNTAX] },
+    Room {
+        name: "hygiene",
+        knows: &[WORDS, &["routing"]],
+        shuns: &[ENGINE, TASKS, WORLD, THREADS, NOW, SYNTAX],
+    },
+    Room { name: "routing", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD, THREADS, NOW, SYNTAX] },
+    Room { name: "balance", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD, THREADS, NOW, SYNTAX] },
+    Room { name: "limit", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD, THREADS, NOW, SYNTAX] },
+    Room { name: "retry", knows: &[WORDS], shuns: &[ENGINE, TASKS, WORLD, THREADS, NOW, SYNTAX] },
     Room { name: "plan", knows: &[WORDS, DOMAIN, &["config"]], shuns: &[ENGINE, TASKS, WORLD, NOW] },
     Room { name: "observe", knows: &[WORDS], shuns: &[ENGINE, TASKS] },
     Room { name: "upstream", knows: &[WORDS, DOMAIN, &["plan", "observe", "watchdog"]], shuns: &[SYNTAX] },

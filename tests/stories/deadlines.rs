@@ -120,8 +120,11 @@ fn an_upstream_that_never_answers_is_504() {
 #[test]
 fn all_attempts_together_have_a_deadline() {
     let upstream = Scripted::silent();
-    let tetap =
-        Tetap::with("", &[nobody(), upstream.address()], "timeouts: {connect: 300ms, request: 400ms}");
+    let tetap = Tetap::with(
+        "",
+        &[nobody(), upstream.address()],
+        "timeouts: {connect: 300ms, request: 400ms}, limits: {pending_timeout: 100ms}",
+    );
     expect(&on_time(|| tetap.get("/")), 504, "upstream_timeout");
 }
 

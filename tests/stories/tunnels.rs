@@ -23,8 +23,7 @@ fn mirror() -> Scripted {
 #[test]
 fn a_websocket_outlives_the_other_timeouts_and_has_its_own() {
     let upstream = mirror();
-    let upstream_timeouts =
-        "timeouts: {response: 300ms, idle: 300ms, request: 300ms, connect: 200ms, tunnel: 1s}";
+    let upstream_timeouts = "timeouts: {response: 300ms, idle: 300ms, request: 300ms, connect: 200ms, tunnel: 1s}, limits: {pending_timeout: 100ms}";
     let listener = "timeouts: {header: 300ms, idle: 300ms, read: 300ms, write: 300ms}";
     let tetap = Tetap::with(listener, &[upstream.address()], upstream_timeouts);
     let mut client = tetap.client();

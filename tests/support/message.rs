@@ -148,6 +148,8 @@ pub enum Framing {
     Chunked,
     /// All until the connection closes.
     UntilClose,
+    /// Nobody can say: a length that is no number, or more than one.
+    Ambiguous,
 }
 
 impl Framing {
@@ -168,7 +170,11 @@ impl Framing {
         if head.lists("transfer-encoding", "chunked") {
             return Some(Framing::Chunked);
         }
-        head.one("content-length").map(|length| Framing::Length(length.parse().expect("a number")))
+        match head.all("content-length").as_slice() {
+            [] => None,
+            [length] => Some(length.parse().map_or(Framing::Ambiguous, Framing::Length)),
+            _ => Some(Framing::Ambiguous),
+        }
     }
 }
 
@@ -239,6 +245,7 @@ impl<S: Read + Write> Wire<S> {
             }
             Framing::Chunked => self.read_chunks(&mut body).unwrap_or_else(End::from),
             Framing::UntilClose => self.read_until_close(&mut body),
+            Framing::Ambiguous => End::Garbled("no one length".into()),
         };
         (body, end)
     }
