@@ -63,7 +63,6 @@ fn plan_access_log(log: &process::AccessLog) -> AccessLog {
     AccessLog { format, output }
 }
 
-/// The number of cores is asked of the machine: the one thing in a plan that is not in the file.
 fn plan_process(process: &process::Process) -> Process {
     let process::Process { threads, drain_timeout } = process;
     Process { threads: *threads, drain_timeout: drain_timeout.as_std() }

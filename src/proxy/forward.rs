@@ -1,7 +1,5 @@
 //! The request as the endpoint gets it.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, header};
@@ -18,8 +16,7 @@ use crate::hygiene::forwarding::{
     Forwarding, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO,
 };
 use crate::hygiene::hop_by_hop::hop_by_hop;
-use crate::hygiene::path;
-use crate::plan::{HeaderEdits, Rewrite};
+use crate::plan::HeaderEdits;
 
 /// The head, made anew for every attempt from what the client sent.
 pub(super) fn request(_: &Session, request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
@@ -39,10 +36,9 @@ fn rewrite(request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
     let Some(rewrite) = exchange.forward().and_then(|forward| forward.rewrite.as_ref()) else {
         return Ok(());
     };
-    let rewritten = rewritten(rewrite, request.uri.path());
-    let target = match (path::normalize(&rewritten), request.uri.query()) {
+    let target = match (rewrite.apply(request.uri.path()), request.uri.query()) {
         (Ok(path), Some(query)) => PathAndQuery::try_from(format!("{path}?{query}")).ok(),
-        (Ok(path), None) => PathAndQuery::try_from(path.as_ref()).ok(),
+        (Ok(path), None) => PathAndQuery::try_from(path).ok(),
         (Err(_), _) => None,
     };
     match target {
@@ -51,19 +47,6 @@ fn rewrite(request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
             Ok(())
         }
         None => Err(exchange.fail(Cause::BadRequest, Some("the path cannot be rewritten"))),
-    }
-}
-
-fn rewritten<'a>(rewrite: &'a Rewrite, path: &'a str) -> Cow<'a, str> {
-    match rewrite {
-        Rewrite::Prefix { matched, with } => {
-            let rest = path.strip_prefix(matched.trim_end_matches('/')).unwrap_or(path);
-            match format!("{}{rest}", with.trim_end_matches('/')) {
-                empty if empty.is_empty() => Cow::Borrowed("/"),
-                path => Cow::Owned(path),
-            }
-        }
-        Rewrite::Regex { pattern, with } => pattern.replace_all(path, &**with),
     }
 }
 

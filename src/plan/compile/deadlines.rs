@@ -12,15 +12,10 @@ use crate::plan::Timeouts;
 
 /// Checks an upstream's own deadlines.
 pub fn of_upstream(path: &KeyPath, upstream: &upstream::Upstream, faults: &mut Vec<Fault>) {
+    let (connect, pending) = (connect(&upstream.timeouts), pending(upstream));
     let request = upstream.timeouts.request;
-    let (connect, pending) = (upstream.timeouts.connect, upstream.limits.pending_timeout);
-    let usual = (upstream::Timeouts::default().connect, upstream::UpstreamLimits::default().pending_timeout);
-    if connect != usual.0 {
-        faults.extend(exceeds("connect", connect, request, path.key("timeouts").key("connect")));
-    }
-    if pending != usual.1 {
-        faults.extend(exceeds("pending_timeout", pending, request, path.key("limits").key("pending_timeout")));
-    }
+    faults.extend(connect.above(request, path.key("timeouts").key("connect")));
+    faults.extend(pending.above(request, path.key("limits").key("pending_timeout")));
 }
 
 /// Overlays the upstream's deadlines with the route's, and checks what the route itself has changed.
@@ -34,16 +29,39 @@ pub fn of_route(
     let path = path.key("timeouts");
     let changed = |key: fn(&RouteTimeouts) -> Option<Duration>| own.and_then(key).is_some();
     if changed(|own| own.connect) {
-        faults.extend(exceeds("connect", merged.connect, merged.request, path.key("connect")));
-    } else if changed(|own| own.request) && merged.connect != upstream::Timeouts::default().connect {
-        faults.extend(exceeds("connect", merged.connect, merged.request, path.key("request")));
+        faults.extend(connect(&merged).above(merged.request, path.key("connect")));
+    } else if changed(|own| own.request) {
+        faults.extend(connect(&merged).above(merged.request, path.key("request")));
     }
-    let usual = upstream::UpstreamLimits::default().pending_timeout;
-    if changed(|own| own.request) && upstream.limits.pending_timeout != usual {
-        let pending = upstream.limits.pending_timeout;
-        faults.extend(exceeds("pending_timeout", pending, merged.request, path.key("request")));
+    if changed(|own| own.request) {
+        faults.extend(pending(upstream).above(merged.request, path.key("request")));
     }
     plan(&merged)
+}
+
+/// A deadline within `request`.
+struct Part {
+    name: &'static str,
+    length: Duration,
+    usual: Duration,
+}
+
+fn connect(timeouts: &upstream::Timeouts) -> Part {
+    Part { name: "connect", length: timeouts.connect, usual: upstream::Timeouts::default().connect }
+}
+
+fn pending(upstream: &upstream::Upstream) -> Part {
+    let usual = upstream::UpstreamLimits::default().pending_timeout;
+    Part { name: "pending_timeout", length: upstream.limits.pending_timeout, usual }
+}
+
+impl Part {
+    fn above(&self, request: Duration, path: KeyPath) -> Option<Fault> {
+        let Part { name, length, usual } = self;
+        let found = format!("{name} {} above request {}", length.write(), request.write());
+        let is_fault = length > &request && length != usual;
+        is_fault.then(|| Fault::new(path, found, format!("{name} to be no longer than request")))
+    }
 }
 
 fn merge(own: Option<&RouteTimeouts>, upstream: &upstream::Timeouts) -> upstream::Timeouts {
@@ -66,10 +84,4 @@ fn plan(timeouts: &upstream::Timeouts) -> Timeouts {
         request: request.as_std(),
         tunnel: tunnel.as_std(),
     }
-}
-
-/// A part that is longer than the whole never ends by itself.
-fn exceeds(name: &str, part: Duration, request: Duration, path: KeyPath) -> Option<Fault> {
-    let found = format!("{name} {} above request {}", part.write(), request.write());
-    (part > request).then(|| Fault::new(path, found, format!("{name} to be no longer than request")))
 }

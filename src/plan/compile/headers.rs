@@ -22,6 +22,7 @@ pub enum Way {
     Response,
 }
 
+/// The edits of one direction.
 pub fn of_route(
     path: &KeyPath,
     edits: &route::HeaderEdits,
@@ -31,19 +32,14 @@ pub fn of_route(
     let route::HeaderEdits { set, add, remove } = edits;
     let path = path.key(if way == Way::Request { "request_headers" } else { "response_headers" });
     faults.extend(doubles(&path.key("set"), set));
-    let of_map = |key: &str, edits: &Edits| {
-        edits
-            .iter()
-            .map(|(name, _)| (path.key(key).key(&name.written), name.name.clone()))
-            .collect::<Vec<_>>()
-    };
-    let of_list =
-        remove.iter().enumerate().map(|(index, name)| (path.key("remove").index(index), name.name.clone()));
-    for (at, name) in of_map("set", set) {
-        faults.extend(refusal(at, &name, way == Way::Request));
+    for (name, _) in set.iter() {
+        faults.extend(refusal(path.key("set").key(&name.written), &name.name, way == Way::Request));
     }
-    for (at, name) in of_map("add", add).into_iter().chain(of_list) {
-        faults.extend(refusal(at, &name, false));
+    for (name, _) in add.iter() {
+        faults.extend(refusal(path.key("add").key(&name.written), &name.name, false));
+    }
+    for (index, name) in remove.iter().enumerate() {
+        faults.extend(refusal(path.key("remove").index(index), &name.name, false));
     }
     HeaderEdits {
         remove: remove.iter().map(|name| name.name.clone()).collect(),
@@ -65,9 +61,8 @@ fn doubles(path: &KeyPath, set: &Edits) -> Vec<Fault> {
     for (name, _) in set.iter() {
         if let Some(first) = seen.insert(&name.name, &name.written) {
             let found = format!("the header {} a second time", name.name);
-            faults.push(
-                Fault::new(path.key(&name.written), found, "each once").at_key().elsewhere(path.key(first)),
-            );
+            let fault = Fault::new(path.key(&name.written), found, "each once").at_key();
+            faults.push(fault.elsewhere(path.key(first)));
         }
     }
     faults

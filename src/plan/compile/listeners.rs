@@ -6,6 +6,7 @@ use crate::config::{Fault, KeyPath};
 use crate::plan::compile::Names;
 use crate::plan::{Address, Listener, ListenerLimits, ListenerTimeouts};
 
+/// Every listener, and that the admin address is none of theirs.
 pub fn compile(
     listeners: &[listener::Listener],
     admin: Option<&Admin>,

@@ -78,24 +78,25 @@ pub fn of_rewrite(
     match rewrite {
         route::Rewrite::Prefix(PrefixRewrite { prefix }) => {
             let with = normal(path.key("prefix"), prefix, faults)?;
-            match matched? {
-                PathPattern::Prefix(matched) => {
-                    Some(Rewrite::Prefix { matched: matched.trim_end_matches('/').into(), with: with.into() })
-                }
-                PathPattern::Exact(_) | PathPattern::Regex(_) => {
-                    let found = "a prefix to put in place of none";
-                    faults.push(Fault::new(
-                        path.key("prefix"),
-                        found,
-                        "a match by path.prefix, or rewrite.regex",
-                    ));
-                    None
-                }
-            }
+            exchange(path.key("prefix"), matched?, &with, faults)
         }
         route::Rewrite::Regex(RegexRewrite { regex, with }) => {
-            replacement(path.key("with"), regex.anywhere(), with, faults)
-                .map(|with| Rewrite::Regex { pattern: regex.anywhere().clone(), with })
+            let pattern = regex.anywhere();
+            let with = replacement(path.key("with"), pattern, with, faults)?;
+            Some(Rewrite::Regex { pattern: pattern.clone(), with })
+        }
+    }
+}
+
+fn exchange(at: KeyPath, matched: &PathPattern, with: &str, faults: &mut Vec<Fault>) -> Option<Rewrite> {
+    match matched {
+        PathPattern::Prefix(matched) => {
+            Some(Rewrite::Prefix { matched: matched.trim_end_matches('/').into(), with: with.into() })
+        }
+        PathPattern::Exact(_) | PathPattern::Regex(_) => {
+            let found = "a prefix to put in place of none";
+            faults.push(Fault::new(at, found, "a match by path.prefix, or rewrite.regex"));
+            None
         }
     }
 }

@@ -41,6 +41,7 @@ impl<'c> Directory<'c> {
     }
 }
 
+/// Every upstream, in the order of the file.
 pub fn compile(upstreams: &Map<Name, upstream::Upstream>, faults: &mut Vec<Fault>) -> Vec<Upstream> {
     upstreams.iter().map(|(name, upstream)| plan(name, upstream, faults)).collect()
 }
