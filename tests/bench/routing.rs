@@ -66,7 +66,7 @@ fn hosts_and_paths(rules: usize) -> Vec<Rule> {
 }
 
 fn rule(host: HostPattern, path: PathPattern, place: usize) -> Rule {
-    let methods = if place % 3 == 0 { vec![Method::GET, Method::POST] } else { Vec::new() };
+    let methods = if place.is_multiple_of(3) { vec![Method::GET, Method::POST] } else { Vec::new() };
     Rule { host, path, conditions: Conditions { methods, ..Conditions::default() }, route: RouteId(place) }
 }
 
@@ -76,7 +76,7 @@ fn host(place: usize) -> String {
 
 fn path(place: usize) -> PathPattern {
     let path = format!("/v1/resource-{}", place % PATHS_PER_HOST);
-    if place % 2 == 0 { PathPattern::Prefix(path) } else { PathPattern::Exact(path) }
+    if place.is_multiple_of(2) { PathPattern::Prefix(path) } else { PathPattern::Exact(path) }
 }
 
 /// Requests spread over all rules. Below an exact path and at an eighth of the hosts there is nothing.
