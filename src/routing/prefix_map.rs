@@ -1,7 +1,7 @@
 //! A map of path prefixes, asked for those that a path lies under.
 //!
-//! Prefixes end on segment borders, so a path lies under as many of them as it has segments, whatever their number: that
-//! many lookups, without an allocation.
+//! Prefixes end on segment borders, so a path lies under as many of them as it has segments, whatever their number:
+//! that many lookups, without an allocation.
 
 use std::collections::HashMap;
 use std::iter;

@@ -4,8 +4,9 @@
 //! looking them up independent of how many there are. Regexes have no such order, but most begin with a literal: they
 //! are kept under the prefix that it gives, and only those above the path are tried, one by one.
 //!
-//! A large table does not fit into a processor's cache, and then time is the number of places in memory that are looked
-//! at. So the one candidate that most paths have stands in the map itself, and conditions elsewhere, since few have any.
+//! A large table does not fit into a processor's cache, and then time is the number of places in memory that are
+//! looked at. So the one candidate that most paths have stands in the map itself, and conditions elsewhere, since few
+//! have any.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
