@@ -16,9 +16,10 @@
 //! 5. A rule that names `HEAD` before one that takes it because it names `GET`.
 //! 6. The place in the file.
 //!
-//! The first three are what an operator has to know. Two rules for one host and one path with equally many conditions are
-//! a [`Conflict`], and an error, unless their conditions exclude each other. So the place in the file decides in two corners
-//! only: between regexes of equal length, and when a client sends one header or parameter twice and means two rules.
+//! The first three are what an operator has to know. Two rules for one host and one path with equally many conditions
+//! are a [`Conflict`], and an error, unless their conditions exclude each other. So the place in the file decides in two
+//! corners only: between regexes of equal length, and when a client sends one header or parameter twice and means two
+//! rules at once.
 //!
 //! # Meanings
 //!
