@@ -17,6 +17,7 @@ pub mod socket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::linger::Linger;
 use self::socket::Peer;
 use crate::clock::{Instant, SystemTime};
+use crate::hygiene::forwarding::Forwarding;
 use crate::limit::{Census, Client};
 use crate::observe::metrics::{Held, ListenerMetrics, Metrics, Refusal};
 use crate::plan;
@@ -61,6 +63,43 @@ pub struct Arrival {
     pub started: Instant,
     /// What stream and exchange tell each other.
     pub note: Arc<client::Note>,
+    /// What earlier requests on this connection have found out.
+    pub memory: Arc<Memory>,
+}
+
+/// What stays the same from one request of a connection to the next: the forwarding fields of a client that nobody
+/// vouches for, as long as it names the same host and the configuration is the same.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Option<Remembered>>);
+
+#[derive(Debug)]
+struct Remembered {
+    generation: u64,
+    host: HeaderValue,
+    told: Arc<Told>,
+}
+
+/// Who the client is, and the fields that say so, ready for the wire.
+#[derive(Debug)]
+pub struct Told {
+    /// What is said.
+    pub forwarding: Forwarding,
+    /// The same as lines.
+    pub lines: Vec<u8>,
+}
+
+impl Memory {
+    /// What was told of a request for `host` under this generation.
+    pub fn recall(&self, generation: u64, host: &HeaderValue) -> Option<Arc<Told>> {
+        let remembered = self.0.lock();
+        let same = |found: &&Remembered| found.generation == generation && found.host == host;
+        remembered.as_ref().filter(same).map(|found| found.told.clone())
+    }
+
+    /// Keeps it for the next request.
+    pub fn keep(&self, generation: u64, host: HeaderValue, told: Arc<Told>) {
+        *self.0.lock() = Some(Remembered { generation, host, told });
+    }
 }
 
 impl Door {

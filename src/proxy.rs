@@ -104,11 +104,11 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _: &mut Session,
         request: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        forward::request(session, request, exchange)
+        forward::request(request, exchange)
     }
 
     async fn request_body_filter(

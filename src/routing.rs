@@ -16,9 +16,10 @@
 //! 5. A rule that names `HEAD` before one that takes it because it names `GET`.
 //! 6. The place in the file.
 //!
-//! The first three are what an operator has to know. Two rules that they do not tell apart are a [`Conflict`], and an
-//! error, unless their conditions exclude each other. So the place in the file decides in two corners only: between
-//! regexes of equal length, and when a client sends one header or parameter twice and means two rules at once.
+//! The first three are what an operator has to know. Two rules for one host and one path with equally many conditions
+//! are a [`Conflict`], and an error, unless their conditions exclude each other. So the place in the file decides in two
+//! corners only: between regexes of equal length, and when a client sends one header or parameter twice and means two
+//! rules at once.
 //!
 //! # Meanings
 //!
@@ -36,8 +37,8 @@
 //! # Cost
 //!
 //! One lookup for an exact host, one per label for wildcards; at each host one lookup for an exact path, one per
-//! segment for prefixes; longer hosts and paths than any rule's are cut first. No allocation. Only regexes of one host,
-//! and rules of one host and path that differ in their conditions, are tried one by one.
+//! segment for prefixes, of a path no longer than the longest of them. No allocation. One by one are tried only regexes
+//! of one host that begin with the same literal, and rules of one host and path that differ in their conditions.
 
 mod conditions;
 mod conflict;
@@ -45,6 +46,7 @@ pub mod host;
 #[cfg(test)]
 mod notation;
 mod pattern;
+mod prefix_map;
 mod query;
 #[cfg(test)]
 mod reference;
@@ -157,8 +159,8 @@ pub enum Found {
 /// All rules, arranged so that finding one does not depend on how many there are.
 #[derive(Debug, Default)]
 pub struct Table {
-    exact: HashMap<String, Site>,
-    wildcards: HashMap<String, Site>,
+    exact: HashMap<Box<str>, Site>,
+    wildcards: HashMap<Box<str>, Site>,
     any: Site,
 }
 
@@ -175,7 +177,7 @@ impl Table {
 
     /// The route of a request.
     pub fn find(&self, request: &Lookup<'_>) -> Found {
-        match self.candidates(request).find(|candidate| candidate.conditions.hold(request)) {
+        match self.candidates(request).find(|candidate| candidate.conditions().hold(request)) {
             Some(candidate) => Found::Route(candidate.route),
             None => self.refuse(request),
         }
@@ -184,7 +186,7 @@ impl Table {
     fn arrange(rules: Vec<Rule>) -> Table {
         let mut table = Table::default();
         for (place, Rule { host, path, conditions, route }) in rules.into_iter().enumerate() {
-            table.site(host).insert(path, Candidate { place, conditions, route });
+            table.site(host).insert(path, Candidate::new(place, conditions, route));
         }
         table.sites_mut().for_each(Site::sort);
         table
@@ -192,8 +194,8 @@ impl Table {
 
     fn site(&mut self, host: HostPattern) -> &mut Site {
         match host {
-            HostPattern::Exact(name) => self.exact.entry(name).or_default(),
-            HostPattern::Wildcard(parent) => self.wildcards.entry(parent).or_default(),
+            HostPattern::Exact(name) => self.exact.entry(name.into()).or_default(),
+            HostPattern::Wildcard(parent) => self.wildcards.entry(parent.into()).or_default(),
             HostPattern::Any => &mut self.any,
         }
     }
@@ -207,7 +209,7 @@ impl Table {
     }
 
     /// Every rule that matches host and path, the most specific first. Lazy: what is not asked for is not looked up.
-    fn candidates(&self, request: &Lookup<'_>) -> impl Iterator<Item = &Candidate> {
+    fn candidates<'a>(&'a self, request: &Lookup<'a>) -> impl Iterator<Item = &'a Candidate> + use<'a> {
         self.sites_of(request.host).flat_map(|site| site.candidates(request.path))
     }
 
@@ -220,8 +222,9 @@ impl Table {
     #[cold]
     fn refuse(&self, request: &Lookup<'_>) -> Found {
         let refused =
-            self.candidates(request).filter(|candidate| candidate.conditions.hold_but_for_method(request));
-        let mut methods: Vec<Method> = refused.flat_map(|candidate| candidate.conditions.allowed()).collect();
+            self.candidates(request).filter(|candidate| candidate.conditions().hold_but_for_method(request));
+        let mut methods: Vec<Method> =
+            refused.flat_map(|candidate| candidate.conditions().allowed()).collect();
         methods.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         methods.dedup();
         if methods.is_empty() { Found::Nothing } else { Found::MethodNotAllowed(methods) }

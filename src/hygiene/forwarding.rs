@@ -36,6 +36,9 @@ pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-p
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// `X-Forwarded-Port`: the port that the client connected to.
 pub const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// All fields that are set here.
+pub const FIELDS: [HeaderName; 5] =
+    [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, header::FORWARDED];
 
 /// What the client connected by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +132,29 @@ impl Forwarding {
     }
 }
 
-fn is_trusted(trusted: &[IpNet], address: &IpAddr) -> bool {
+impl Forwarding {
+    /// The fields as lines of a head, each with its end.
+    pub fn lines(&self) -> Vec<u8> {
+        let Forwarding { client: _, scheme: _, x_for, x_proto, x_host, x_port, forwarded } = self;
+        let fields = [
+            (&b"X-Forwarded-For: "[..], Some(x_for)),
+            (b"X-Forwarded-Proto: ", Some(x_proto)),
+            (b"X-Forwarded-Host: ", x_host.as_ref()),
+            (b"X-Forwarded-Port: ", x_port.as_ref()),
+            (b"Forwarded: ", Some(forwarded)),
+        ];
+        let mut lines = Vec::with_capacity(256);
+        for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            lines.extend_from_slice(name);
+            lines.extend_from_slice(value.as_bytes());
+            lines.extend_from_slice(b"\r\n");
+        }
+        lines
+    }
+}
+
+/// Whether the word of somebody at `address` counts. It does not change while a connection lasts.
+pub fn is_trusted(trusted: &[IpNet], address: &IpAddr) -> bool {
     trusted.iter().any(|network| network.contains(address))
 }
 

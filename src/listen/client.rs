@@ -17,6 +17,7 @@ use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
@@ -69,6 +70,7 @@ pub struct Note {
     trouble: AtomicU8,
     upgraded: AtomicBool,
     cut: AtomicBool,
+    lines: Mutex<Vec<u8>>,
 }
 
 /// What went wrong on the client's side.
@@ -112,6 +114,18 @@ impl Note {
     /// The exchange says: this is another protocol from now on (after a 101).
     pub fn upgrade(&self) {
         self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    /// The exchange says: the head of the final answer gets these lines, each with its end, when it goes onto the wire.
+    pub fn add_lines(&self, lines: Vec<u8>) {
+        *self.lines.lock() = lines;
+    }
+
+    /// The lines, if `head` is the one that they are for: 1xx heads may still come before it.
+    fn take_lines(&self, head: &[u8]) -> Option<Vec<u8>> {
+        let mut lines = self.lines.lock();
+        let is_final = head.get(9).is_some_and(|&class| class != b'1') && head.ends_with(b"\r\n\r\n");
+        (is_final && !lines.is_empty()).then(|| std::mem::take(&mut *lines))
     }
 
     /// The exchange says: the answer was cut off, and its framing alone does not show it.
@@ -319,6 +333,13 @@ impl Client {
         Poll::Ready(Ok(()))
     }
 
+    fn gather_head(&mut self, head: &[u8], lines: &[u8]) {
+        self.written.reserve(head.len() + lines.len());
+        self.written.extend_from_slice(&head[..head.len() - 2]);
+        self.written.extend_from_slice(lines);
+        self.written.extend_from_slice(b"\r\n");
+    }
+
     /// Sends what was gathered, followed by `data`; returns how much of `data` went. Zero is progress too.
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let Some(transport) = &mut self.transport else {
@@ -383,6 +404,10 @@ impl AsyncRead for Client {
 
 impl AsyncWrite for Client {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(lines) = self.note.take_lines(data) {
+            self.gather_head(data, &lines);
+            return Poll::Ready(Ok(data.len()));
+        }
         if self.written.len() + data.len() <= limits::WRITE_BUFFER_BYTES {
             self.written.extend_from_slice(data);
             return Poll::Ready(Ok(data.len()));

@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt;
 use super::client::Client;
 use super::refuse::{self, Refused};
 use super::socket::{Peer, Transport};
-use super::{Arrival, Visit};
+use super::{Arrival, Memory, Visit};
 use crate::answer;
 use crate::clock::{Instant, SystemTime};
 use crate::failure::Cause;
@@ -32,6 +32,7 @@ pub(super) struct Connection {
     peer: Peer,
     port: Option<u16>,
     runtime: Arc<Runtime>,
+    memory: Arc<Memory>,
 }
 
 /// What the loop found.
@@ -70,7 +71,8 @@ impl Connection {
         let door = &visit.door;
         let port = transport.local_port();
         let client = Client::new(transport, door.plan.timeouts.clone(), door.linger.clone());
-        Connection { client: Box::new(client), visit, peer, port, runtime }
+        let memory = Arc::default();
+        Connection { client: Box::new(client), visit, peer, port, runtime, memory }
     }
 
     /// Serves requests until one side has had enough.
@@ -155,14 +157,14 @@ impl Connection {
     {
         let head = take_head(self.client.ahead(), &judged);
         let arrival = self.arrival(judged);
-        let Connection { client, visit, peer, port, runtime } = self;
+        let Connection { client, visit, peer, port, runtime, memory } = self;
         let mut session = ServerSession::new_http1(client);
         session.set_pipelined_prefix(head);
         session.set_connection_user_context(Some(Box::new(arrival)));
         let reused = app.process_new_http(session, &visit.door.draining).await?;
         let client = reused.consume().0.into_any().downcast::<Client>().ok()?;
         let client = Some(client).filter(|client| client.is_between_requests())?;
-        Some(Connection { client, visit, peer, port, runtime })
+        Some(Connection { client, visit, peer, port, runtime, memory })
     }
 
     fn arrival(&mut self, judged: Judged) -> Arrival {
@@ -178,6 +180,7 @@ impl Connection {
             time: judged.time,
             started: judged.started,
             note,
+            memory: self.memory.clone(),
         }
     }
 

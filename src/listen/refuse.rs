@@ -92,7 +92,8 @@ pub(super) async fn turn_away(mut transport: Transport, door: &Door, peer: Peer,
 
 /// A request id of our own: UUID version 7 (RFC 9562, section 5.7), so that ids sort by time.
 pub fn fresh_request_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+    let mut text = uuid::Uuid::encode_buffer();
+    uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text).to_owned()
 }
 
 /// Now, as `Date` has it (RFC 9110, section 5.6.7).

@@ -1,7 +1,9 @@
 //! A request has arrived: who asks, what for, and whether it can be answered at once.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora_error::{BError, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -10,11 +12,13 @@ use super::exchange::{Exchange, Failure};
 use super::reply;
 use crate::clock::Instant;
 use crate::failure::Cause;
-use crate::hygiene::forwarding::{self, Forwarding, Scheme};
+use crate::hygiene::forwarding::{self, Forwarding, Scheme, is_trusted};
 use crate::hygiene::request_id;
 use crate::listen::refuse::fresh_request_id;
+use crate::listen::{Arrival, Told};
 use crate::plan::Action;
 use crate::routing::{Found, Lookup, RouteId};
+use crate::runtime::Snapshot;
 
 /// The header that carries a request's id.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -57,19 +61,31 @@ pub(super) async fn arrive(session: &mut Session, exchange: &mut Exchange) -> Re
 /// Who asks, and under which id.
 fn identify(session: &Session, exchange: &mut Exchange) {
     let headers = &session.req_header().headers;
-    exchange.request_id = match headers.get(X_REQUEST_ID) {
-        Some(theirs) if request_id::may_keep(theirs.as_bytes()) => theirs.clone(),
-        _ => HeaderValue::from_str(&fresh_request_id()).unwrap_or(HeaderValue::from_static("-")),
+    let theirs = headers.get(X_REQUEST_ID).filter(|id| request_id::may_keep(id.as_bytes()));
+    exchange.id_is_kept = theirs.is_some() && headers.get_all(X_REQUEST_ID).iter().nth(1).is_none();
+    exchange.request_id = match theirs.filter(|_| exchange.id_is_kept) {
+        Some(theirs) => theirs.clone(),
+        None => HeaderValue::from_str(&fresh_request_id()).unwrap_or(HeaderValue::from_static("-")),
     };
-    if let Some(arrival) = &exchange.arrival {
-        let way = forwarding::Arrival {
-            peer: arrival.peer.ip(),
-            scheme: Scheme::Http,
-            port: arrival.port,
-            trusted: &exchange.snapshot.plan().trusted_proxies,
-        };
-        exchange.forwarding = Some(Forwarding::of(&way, headers));
+    exchange.told = exchange.arrival.as_ref().map(|arrival| told(arrival, headers, &exchange.snapshot));
+}
+
+/// A stranger's forwarding fields are ours alone, so they are spelled once for a connection.
+fn told(arrival: &Arrival, headers: &HeaderMap, snapshot: &Snapshot) -> Arc<Told> {
+    let trusted = &snapshot.plan().trusted_proxies;
+    let peer = arrival.peer.ip();
+    let vouches = peer.is_some_and(|peer| is_trusted(trusted, &peer));
+    let host = headers.get(header::HOST).filter(|_| !vouches);
+    if let Some(told) = host.and_then(|host| arrival.memory.recall(snapshot.generation(), host)) {
+        return told;
     }
+    let way = forwarding::Arrival { peer, scheme: Scheme::Http, port: arrival.port, trusted };
+    let forwarding = Forwarding::of(&way, headers);
+    let told = Arc::new(Told { lines: forwarding.lines(), forwarding });
+    if let Some(host) = host {
+        arrival.memory.keep(snapshot.generation(), host.clone(), told.clone());
+    }
+    told
 }
 
 fn find(session: &Session, exchange: &mut Exchange) -> Result<RouteId> {

@@ -11,9 +11,8 @@ use smallvec::SmallVec;
 use crate::balance::Tried;
 use crate::clock::Instant;
 use crate::failure::Cause;
-use crate::hygiene::forwarding::Forwarding;
-use crate::listen::Arrival;
 use crate::listen::client::Note;
+use crate::listen::{Arrival, Told};
 use crate::observe::metrics::Outcome;
 use crate::plan::{Action, Forward, Route};
 use crate::routing::RouteId;
@@ -25,8 +24,10 @@ use crate::upstream::{Endpoint, Lease, Permit, Upstream};
 pub struct Exchange {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) arrival: Option<Box<Arrival>>,
-    pub(super) forwarding: Option<Forwarding>,
+    pub(super) told: Option<Arc<Told>>,
     pub(super) request_id: HeaderValue,
+    /// The id is the client's own.
+    pub(super) id_is_kept: bool,
     pub(super) route: Option<RouteId>,
     pub(super) permit: Option<Permit>,
     pub(super) queued: Option<Duration>,
@@ -82,7 +83,8 @@ impl Exchange {
         Exchange {
             snapshot,
             arrival: None,
-            forwarding: None,
+            told: None,
+            id_is_kept: false,
             request_id: HeaderValue::from_static("-"),
             route: None,
             permit: None,

@@ -58,7 +58,9 @@ fn diagnose(exchange: &Exchange, error: &Error) -> (Cause, Option<&'static str>)
 fn client_cause(exchange: &Exchange, error: &Error) -> Cause {
     match (exchange.note().and_then(|note| note.trouble()), error.etype()) {
         (Some(trouble), _) => trouble.cause(),
-        (None, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => Cause::ClientClosed,
+        (None, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => {
+            Cause::ClientClosed
+        }
         (None, _) => Cause::BadRequest, // Pingora found what we had let pass
     }
 }

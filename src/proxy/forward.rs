@@ -5,7 +5,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, header};
 use pingora_error::Result;
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 
 use super::arrive::X_REQUEST_ID;
 use super::exchange::Exchange;
@@ -13,23 +12,57 @@ use super::reply::VIA;
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::forwarding::{
-    Forwarding, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO,
+    FIELDS, Forwarding, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO,
 };
 use crate::hygiene::hop_by_hop::hop_by_hop;
 use crate::plan::HeaderEdits;
 
 /// The head, made anew for every attempt from what the client sent.
-pub(super) fn request(_: &Session, request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
+pub(super) fn request(request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
     for name in hop_by_hop(&request.headers) {
         request.remove_header(&name);
     }
     request.remove_header(&header::EXPECT); // answered here, once there was a connection
     rewrite(request, exchange)?;
+    upgrade(request, exchange)?;
+    match exchange.route().map(|route| &route.request_headers) {
+        Some(edits) if !edits.is_empty() => {
+            introduce_as_fields(request, exchange)?;
+            edit(request, edits)
+        }
+        _ => introduce_as_lines(request, exchange),
+    }
+}
+
+/// Who the client is, which way the request went, and its name, where no edit of the route depends on it: straight onto
+/// the wire.
+fn introduce_as_lines(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    let (Some(told), Some(present)) = (&exchange.told, &exchange.present) else { return Ok(()) };
+    FIELDS.iter().for_each(|name| remove(request, name));
+    let mut lines = Vec::with_capacity(told.lines.len() + 128);
+    lines.extend_from_slice(&told.lines);
+    lines.extend_from_slice(b"Via: 1.1 tetap\r\n");
+    if !exchange.id_is_kept {
+        remove(request, &X_REQUEST_ID);
+        lines.extend_from_slice(b"X-Request-Id: ");
+        lines.extend_from_slice(exchange.request_id.as_bytes());
+        lines.extend_from_slice(b"\r\n");
+    }
+    present.call.add_lines(lines);
+    Ok(())
+}
+
+fn remove(request: &mut RequestHeader, name: &http::HeaderName) {
+    if request.headers.contains_key(name) {
+        request.remove_header(name);
+    }
+}
+
+/// The same, where the route's edits come after it and may change it.
+fn introduce_as_fields(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     forwarding(request, exchange)?;
     request.append_header(header::VIA, VIA)?;
-    request.insert_header(X_REQUEST_ID, exchange.request_id.clone())?;
-    upgrade(request, exchange)?;
-    edit(request, exchange)
+    request.insert_header(X_REQUEST_ID, exchange.request_id.clone())
 }
 
 fn rewrite(request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
@@ -51,8 +84,8 @@ fn rewrite(request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
 }
 
 fn forwarding(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    let Some(forwarding) = &exchange.forwarding else { return Ok(()) };
-    let Forwarding { client: _, scheme: _, x_for, x_proto, x_host, x_port, forwarded } = forwarding;
+    let Some(told) = &exchange.told else { return Ok(()) };
+    let Forwarding { client: _, scheme: _, x_for, x_proto, x_host, x_port, forwarded } = &told.forwarding;
     request.insert_header(X_FORWARDED_FOR, x_for.clone())?;
     request.insert_header(X_FORWARDED_PROTO, x_proto.clone())?;
     set_or_remove(request, X_FORWARDED_HOST, x_host.as_ref())?;
@@ -83,11 +116,8 @@ fn upgrade(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     request.insert_header(header::UPGRADE, HeaderValue::from_static("websocket"))
 }
 
-fn edit(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    let Some(route) = exchange.route().filter(|route| !route.request_headers.is_empty()) else {
-        return Ok(());
-    };
-    let HeaderEdits { remove, set, add } = &route.request_headers;
+fn edit(request: &mut RequestHeader, edits: &HeaderEdits) -> Result<()> {
+    let HeaderEdits { remove, set, add } = edits;
     for name in remove {
         request.remove_header(name);
     }

@@ -31,8 +31,14 @@ pub(super) fn response(
         restore_upgrade(response)?;
         exchange.note().into_iter().for_each(|note| note.upgrade());
     }
-    sign(response, exchange)?;
-    edit(response, exchange)?;
+    match exchange.route().map(|route| &route.response_headers) {
+        None => sign(response, exchange)?,
+        Some(edits) if response.status.is_informational() || !edits.is_empty() => {
+            sign(response, exchange)?;
+            edit(response, edits)?;
+        }
+        Some(_) => sign_on_the_wire(response, exchange),
+    }
     suit_version(session, response);
     if exchange.is_draining() {
         session.set_keepalive(None);
@@ -45,10 +51,12 @@ pub(super) fn body(body: Option<&Bytes>, exchange: &mut Exchange) {
     exchange.sent += body.map_or(0, |bytes| bytes.len() as u64);
 }
 
-/// Takes out what was meant for us. `Transfer-Encoding` stays: it tells Pingora how to frame what it sends.
+/// Takes out what was meant for us. `Transfer-Encoding` stays, for it tells Pingora how to frame what it sends, and so
+/// does `Connection` where Pingora writes its own over it.
 fn strip(response: &mut ResponseHeader, upgrade: bool) {
     for name in hop_by_hop(&response.headers) {
-        if name != header::TRANSFER_ENCODING || upgrade {
+        let overwritten = name == header::CONNECTION && !response.status.is_informational();
+        if upgrade || !(overwritten || name == header::TRANSFER_ENCODING) {
             response.remove_header(&name);
         }
     }
@@ -65,11 +73,22 @@ pub(super) fn sign(response: &mut ResponseHeader, exchange: &Exchange) -> Result
     response.insert_header(X_REQUEST_ID, exchange.request_id.clone())
 }
 
-fn edit(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
-    let Some(route) = exchange.route().filter(|route| !route.response_headers.is_empty()) else {
-        return Ok(());
-    };
-    let HeaderEdits { remove, set, add } = &route.response_headers;
+/// The same where no edit of the route depends on it: straight onto the wire.
+fn sign_on_the_wire(response: &mut ResponseHeader, exchange: &Exchange) {
+    if response.headers.contains_key(X_REQUEST_ID) {
+        response.remove_header(&X_REQUEST_ID);
+    }
+    let mut lines = Vec::with_capacity(96);
+    lines.extend_from_slice(b"Via: 1.1 tetap\r\nX-Request-Id: ");
+    lines.extend_from_slice(exchange.request_id.as_bytes());
+    lines.extend_from_slice(b"\r\n");
+    if let Some(note) = exchange.note() {
+        note.add_lines(lines);
+    }
+}
+
+fn edit(response: &mut ResponseHeader, edits: &HeaderEdits) -> Result<()> {
+    let HeaderEdits { remove, set, add } = edits;
     remove.iter().for_each(|name: &HeaderName| {
         response.remove_header(name);
     });

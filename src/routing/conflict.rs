@@ -46,7 +46,7 @@ fn ties_of_path<'a>(list: impl ExactSizeIterator<Item = &'a Candidate>, conflict
     list.sort_by_key(|candidate| candidate.place);
     let mut by_count: HashMap<usize, Earlier<'_>> = HashMap::new();
     for candidate in list {
-        let earlier = by_count.entry(candidate.conditions.count()).or_default();
+        let earlier = by_count.entry(candidate.conditions().count()).or_default();
         if let Some(first) = earlier.admit(candidate) {
             conflicts.push(Conflict::Tie { first, second: candidate.place });
         }
@@ -65,7 +65,7 @@ struct Earlier<'a> {
 impl<'a> Earlier<'a> {
     /// Takes in one more, and says which one it ties with: the place of the earliest.
     fn admit(&mut self, candidate: &'a Candidate) -> Option<usize> {
-        let wanted = wanted(&candidate.conditions);
+        let wanted = wanted(candidate.conditions());
         self.mixed |= self.list.first().is_some_and(|(first, _)| first.keys().ne(wanted.keys()));
         let rival =
             if self.mixed { self.compatible(&wanted, candidate) } else { self.equal(&wanted, candidate) };
@@ -76,7 +76,7 @@ impl<'a> Earlier<'a> {
 
     fn compatible(&self, wanted: &Wanted<'a>, candidate: &Candidate) -> Option<&'a Candidate> {
         let rival = |(other, rival): &&(Wanted<'a>, &'a Candidate)| {
-            !exclude(wanted, other) && rival.conditions.share_a_method(&candidate.conditions)
+            !exclude(wanted, other) && rival.conditions().share_a_method(candidate.conditions())
         };
         self.list.iter().find(rival).map(|(_, rival)| *rival)
     }
@@ -84,7 +84,7 @@ impl<'a> Earlier<'a> {
     /// The same, where all ask about the same: then only equals are compatible.
     fn equal(&self, wanted: &Wanted<'a>, candidate: &Candidate) -> Option<&'a Candidate> {
         let mut equals = self.by_wanted.get(wanted)?.iter().copied();
-        equals.find(|rival| rival.conditions.share_a_method(&candidate.conditions))
+        equals.find(|rival| rival.conditions().share_a_method(candidate.conditions()))
     }
 }
 
@@ -113,7 +113,7 @@ fn exclude(one: &Wanted<'_>, other: &Wanted<'_>) -> bool {
 /// A regex that takes everything, without conditions, hides the regexes after it and all prefixes: they come later.
 fn shadows_of_site(site: &Site, conflicts: &mut Vec<Conflict>) {
     let takes_all = |(pattern, candidate): &(super::PathRegex, Candidate)| {
-        pattern.takes_everything() && candidate.conditions.count() == 0
+        pattern.takes_everything() && candidate.conditions().count() == 0
     };
     let Some(at) = site.regexes.iter().position(takes_all) else { return };
     let (pattern, by) = &site.regexes[at];

@@ -5,6 +5,7 @@
 //! pattern is anchored when it is made, and matches a whole path or not at all.
 
 use regex::{Error, Regex, RegexBuilder};
+use regex_syntax::hir::literal::Extractor;
 
 /// Most bytes of one compiled pattern; the `regex` crate's own bound is 10 MiB. One of ordinary size takes some
 /// kilobytes, `[a-z]{1,1000}` some hundred thousand.
@@ -15,6 +16,7 @@ const COMPILED_BYTES: usize = 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct PathRegex {
     text: String,
+    start: String,
     whole: Regex,
 }
 
@@ -24,9 +26,9 @@ impl PathRegex {
     /// # Errors
     /// When it is not a pattern, or compiled it is larger than a mebibyte.
     pub fn new(text: &str) -> Result<PathRegex, Error> {
-        // Alone first: `/a)|(?:/b` is no pattern, and must not become one by what is put around it.
-        compile(text)?;
-        Ok(PathRegex { text: text.to_owned(), whole: compile(&format!("^(?:{text})$"))? })
+        let start = literal_start(text)?;
+        let whole = RegexBuilder::new(&format!("^(?:{text})$")).size_limit(COMPILED_BYTES).build()?;
+        Ok(PathRegex { text: text.to_owned(), start, whole })
     }
 
     /// The pattern as it was written.
@@ -37,6 +39,11 @@ impl PathRegex {
     /// Whether the whole path matches.
     pub fn matches(&self, path: &str) -> bool {
         self.whole.is_match(path)
+    }
+
+    /// What every path that matches begins with; perhaps nothing.
+    pub(super) fn start(&self) -> &str {
+        &self.start
     }
 
     /// Whether the pattern is one of the usual ways to write "every path". No proof: others may match everything too.
@@ -55,8 +62,12 @@ fn ungroup(text: &str) -> &str {
     group.map_or(text, |group| group.strip_prefix("?:").unwrap_or(group))
 }
 
-fn compile(text: &str) -> Result<Regex, Error> {
-    RegexBuilder::new(text).size_limit(COMPILED_BYTES).build()
+/// Parses the pattern alone, also because `/a)|(?:/b` is none, and must not become one by what is put around it.
+fn literal_start(text: &str) -> Result<String, Error> {
+    let pattern = regex_syntax::parse(text).map_err(|error| Error::Syntax(error.to_string()))?;
+    let starts = Extractor::new().extract(&pattern);
+    let common = starts.longest_common_prefix().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    Ok(common.unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]
@@ -80,6 +91,26 @@ mod tests {
         ];
         for (text, path, expected) in cases {
             assert_eq!(PathRegex::new(text).unwrap().matches(path), expected, "{text} on {path}");
+        }
+    }
+
+    #[test]
+    fn every_match_begins_with_the_literal_start() {
+        let cases = [
+            ("/users/[0-9]+", "/users/"),
+            ("^/users/[0-9]+", "/users/"),
+            ("/users(/me)?", "/users"),
+            ("/users?", "/user"),
+            ("/users*", "/user"),
+            ("/a|/b", "/"),
+            ("/x(?:/a|/b)", "/x/"),
+            ("/v1\\.0/.*", "/v1.0/"),
+            ("(?i)/a", "/"),
+            (".*", ""),
+            ("[a&&b]", ""),
+        ];
+        for (text, start) in cases {
+            assert_eq!(PathRegex::new(text).unwrap().start(), start, "{text}");
         }
     }
 

@@ -53,6 +53,8 @@ struct State {
     deadline: Instant,
     /// The request was sent to its last byte.
     sent: bool,
+    /// Lines that the request's head gets on the wire.
+    lines: Vec<u8>,
     report: Report,
 }
 
@@ -92,7 +94,7 @@ impl Call {
     /// An attempt at `endpoint`.
     pub fn new(upstream: &Upstream, endpoint: Arc<Endpoint>, terms: Terms) -> Arc<Call> {
         let Terms { asked, timeouts, deadline, fresh } = terms;
-        let state = Mutex::new(State { deadline, sent: false, report: Report::default() });
+        let state = Mutex::new(State { deadline, sent: false, lines: Vec::new(), report: Report::default() });
         Arc::new(Call { endpoint, pool: upstream.pool().clone(), asked, timeouts, fresh, state })
     }
 
@@ -106,6 +108,16 @@ impl Call {
         let mut state = self.state.lock();
         state.deadline = deadline;
         state.sent = true;
+    }
+
+    /// Adds lines, each with its end, to the head that Pingora is about to write. The head's own two header maps would
+    /// cost ten times as much.
+    pub fn add_lines(&self, lines: Vec<u8>) {
+        self.state.lock().lines = lines;
+    }
+
+    pub(super) fn take_lines(&self) -> Vec<u8> {
+        std::mem::take(&mut self.state.lock().lines)
     }
 
     pub(super) fn asked(&self) -> Asked {

@@ -38,6 +38,9 @@ pub struct UpstreamStream {
     scanner: ResponseScanner,
     /// The beginning of a head that came in pieces.
     head: Vec<u8>,
+    /// The request's head, with the lines that were added to it, as far as it was not sent.
+    outgoing: Vec<u8>,
+    head_sent: bool,
     /// When a byte last went either way.
     moved: Instant,
     /// Something of the answer has come.
@@ -70,6 +73,8 @@ impl UpstreamStream {
             call,
             reading: Reading::Head { interim: 0 },
             head: Vec::new(),
+            outgoing: Vec::new(),
+            head_sent: false,
             moved: Instant::now(),
             begun: false,
             released: false,
@@ -254,8 +259,8 @@ impl AsyncRead for UpstreamStream {
     }
 }
 
-impl AsyncWrite for UpstreamStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+impl UpstreamStream {
+    fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
@@ -272,8 +277,45 @@ impl AsyncWrite for UpstreamStream {
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(())) // a socket has nothing to flush
+    /// Sends what is left of the head.
+    fn poll_head_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let outgoing = std::mem::take(&mut self.outgoing);
+            let sent = self.poll_send(cx, &outgoing);
+            self.outgoing = outgoing;
+            let sent = ready!(sent)?;
+            self.outgoing.drain(..sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Pingora writes a head in one piece, and flushes behind it. The lines go before its last, empty line.
+    fn take_head(&mut self, head: &[u8]) -> io::Result<()> {
+        let Some(fields) = head.strip_suffix(b"\r\n").filter(|fields| fields.ends_with(b"\r\n")) else {
+            return Err(io::ErrorKind::InvalidInput.into()); // not a head: without the lines it must not go out
+        };
+        let lines = self.call.take_lines();
+        self.outgoing.reserve(head.len() + lines.len());
+        self.outgoing.extend_from_slice(fields);
+        self.outgoing.extend_from_slice(&lines);
+        self.outgoing.extend_from_slice(b"\r\n");
+        self.head_sent = true;
+        Ok(())
+    }
+}
+
+impl AsyncWrite for UpstreamStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.head_sent {
+            self.take_head(data)?;
+            return Poll::Ready(Ok(data.len()));
+        }
+        ready!(self.poll_head_out(cx))?;
+        self.poll_send(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_head_out(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
