@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::linger::Linger;
 use self::socket::Peer;
 use crate::clock::{Instant, SystemTime};
-use crate::hygiene::forwarding::Forwarding;
+use crate::hygiene::forwarding::ClientAddress;
 use crate::limit::{Census, Client};
 use crate::observe::metrics::{Held, ListenerMetrics, Metrics, Refusal};
 use crate::plan;
@@ -82,10 +82,10 @@ struct Remembered {
 /// Who the client is, and the fields that say so, ready for the wire.
 #[derive(Debug)]
 pub struct Told {
-    /// What is said.
-    pub forwarding: Forwarding,
-    /// The same as lines.
-    pub lines: Vec<u8>,
+    /// Who asked.
+    pub client: ClientAddress,
+    /// The forwarding fields as lines of a head.
+    pub lines: Box<[u8]>,
 }
 
 impl Memory {
@@ -96,8 +96,10 @@ impl Memory {
         remembered.as_ref().filter(same).map(|found| found.told.clone())
     }
 
-    /// Keeps it for the next request.
-    pub fn keep(&self, generation: u64, host: HeaderValue, told: Arc<Told>) {
+    /// Keeps it for the next request. `host` is copied: as it is, it would keep the whole buffer that its head was read
+    /// into, for as long as the connection lasts.
+    pub fn keep(&self, generation: u64, host: &HeaderValue, told: Arc<Told>) {
+        let Ok(host) = HeaderValue::from_bytes(host.as_bytes()) else { return };
         *self.0.lock() = Some(Remembered { generation, host, told });
     }
 }

@@ -12,7 +12,7 @@ use super::exchange::{Exchange, Failure};
 use super::reply;
 use crate::clock::Instant;
 use crate::failure::Cause;
-use crate::hygiene::forwarding::{self, Forwarding, Scheme, is_trusted};
+use crate::hygiene::forwarding::{Arrival as Way, Forwarding, Scheme, is_trusted};
 use crate::hygiene::request_id;
 use crate::listen::refuse::fresh_request_id;
 use crate::listen::{Arrival, Told};
@@ -62,8 +62,8 @@ pub(super) async fn arrive(session: &mut Session, exchange: &mut Exchange) -> Re
 fn identify(session: &Session, exchange: &mut Exchange) {
     let headers = &session.req_header().headers;
     let theirs = headers.get(X_REQUEST_ID).filter(|id| request_id::may_keep(id.as_bytes()));
-    exchange.id_is_kept = theirs.is_some() && headers.get_all(X_REQUEST_ID).iter().nth(1).is_none();
-    exchange.request_id = match theirs.filter(|_| exchange.id_is_kept) {
+    exchange.id_stands = theirs.is_some() && headers.get_all(X_REQUEST_ID).iter().nth(1).is_none();
+    exchange.request_id = match theirs {
         Some(theirs) => theirs.clone(),
         None => HeaderValue::from_str(&fresh_request_id()).unwrap_or(HeaderValue::from_static("-")),
     };
@@ -73,19 +73,24 @@ fn identify(session: &Session, exchange: &mut Exchange) {
 /// A stranger's forwarding fields are ours alone, so they are spelled once for a connection.
 fn told(arrival: &Arrival, headers: &HeaderMap, snapshot: &Snapshot) -> Arc<Told> {
     let trusted = &snapshot.plan().trusted_proxies;
-    let peer = arrival.peer.ip();
-    let vouches = peer.is_some_and(|peer| is_trusted(trusted, &peer));
+    let vouches = arrival.peer.ip().is_some_and(|peer| is_trusted(trusted, &peer));
     let host = headers.get(header::HOST).filter(|_| !vouches);
     if let Some(told) = host.and_then(|host| arrival.memory.recall(snapshot.generation(), host)) {
         return told;
     }
-    let way = forwarding::Arrival { peer, scheme: Scheme::Http, port: arrival.port, trusted };
-    let forwarding = Forwarding::of(&way, headers);
-    let told = Arc::new(Told { lines: forwarding.lines(), forwarding });
+    let forwarding = forwarding(arrival, headers, snapshot);
+    let told = Arc::new(Told { client: forwarding.client, lines: forwarding.lines().into() });
     if let Some(host) = host {
-        arrival.memory.keep(snapshot.generation(), host.clone(), told.clone());
+        arrival.memory.keep(snapshot.generation(), host, told.clone());
     }
     told
+}
+
+/// What is said of the client and its way, field by field.
+pub(super) fn forwarding(arrival: &Arrival, headers: &HeaderMap, snapshot: &Snapshot) -> Forwarding {
+    let trusted = &snapshot.plan().trusted_proxies;
+    let way = Way { peer: arrival.peer.ip(), scheme: Scheme::Http, port: arrival.port, trusted };
+    Forwarding::of(&way, headers)
 }
 
 fn find(session: &Session, exchange: &mut Exchange) -> Result<RouteId> {

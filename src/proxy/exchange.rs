@@ -26,8 +26,8 @@ pub struct Exchange {
     pub(super) arrival: Option<Box<Arrival>>,
     pub(super) told: Option<Arc<Told>>,
     pub(super) request_id: HeaderValue,
-    /// The id is the client's own.
-    pub(super) id_is_kept: bool,
+    /// The client's own header has the id, once, and can stay as it is.
+    pub(super) id_stands: bool,
     pub(super) route: Option<RouteId>,
     pub(super) permit: Option<Permit>,
     pub(super) queued: Option<Duration>,
@@ -84,7 +84,7 @@ impl Exchange {
             snapshot,
             arrival: None,
             told: None,
-            id_is_kept: false,
+            id_stands: false,
             request_id: HeaderValue::from_static("-"),
             route: None,
             permit: None,

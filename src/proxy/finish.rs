@@ -81,7 +81,7 @@ fn log(session: &Session, exchange: &Exchange, runtime: &Runtime, status: u16, t
 }
 
 fn client(exchange: &Exchange) -> Client {
-    match exchange.told.as_ref().map(|told| told.forwarding.client) {
+    match exchange.told.as_ref().map(|told| told.client) {
         Some(ClientAddress::Ip(address)) => Client::Ip(address),
         Some(ClientAddress::Unknown) | None => Client::Unix,
     }

@@ -42,7 +42,7 @@ fn introduce_as_lines(request: &mut RequestHeader, exchange: &Exchange) -> Resul
     let mut lines = Vec::with_capacity(told.lines.len() + 128);
     lines.extend_from_slice(&told.lines);
     lines.extend_from_slice(b"Via: 1.1 tetap\r\n");
-    if !exchange.id_is_kept {
+    if !exchange.id_stands {
         remove(request, &X_REQUEST_ID);
         lines.extend_from_slice(b"X-Request-Id: ");
         lines.extend_from_slice(exchange.request_id.as_bytes());
@@ -84,22 +84,23 @@ fn rewrite(request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
 }
 
 fn forwarding(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
-    let Some(told) = &exchange.told else { return Ok(()) };
-    let Forwarding { client: _, scheme: _, x_for, x_proto, x_host, x_port, forwarded } = &told.forwarding;
-    request.insert_header(X_FORWARDED_FOR, x_for.clone())?;
-    request.insert_header(X_FORWARDED_PROTO, x_proto.clone())?;
-    set_or_remove(request, X_FORWARDED_HOST, x_host.as_ref())?;
-    set_or_remove(request, X_FORWARDED_PORT, x_port.as_ref())?;
-    request.insert_header(header::FORWARDED, forwarded.clone())
+    let Some(arrival) = &exchange.arrival else { return Ok(()) };
+    let told = super::arrive::forwarding(arrival, &request.headers, &exchange.snapshot);
+    let Forwarding { client: _, scheme: _, x_for, x_proto, x_host, x_port, forwarded } = told;
+    request.insert_header(X_FORWARDED_FOR, x_for)?;
+    request.insert_header(X_FORWARDED_PROTO, x_proto)?;
+    set_or_remove(request, X_FORWARDED_HOST, x_host)?;
+    set_or_remove(request, X_FORWARDED_PORT, x_port)?;
+    request.insert_header(header::FORWARDED, forwarded)
 }
 
 fn set_or_remove(
     request: &mut RequestHeader,
     name: http::HeaderName,
-    value: Option<&HeaderValue>,
+    value: Option<HeaderValue>,
 ) -> Result<()> {
     match value {
-        Some(value) => request.insert_header(name, value.clone()),
+        Some(value) => request.insert_header(name, value),
         None => {
             request.remove_header(&name);
             Ok(())
