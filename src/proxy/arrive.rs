@@ -80,12 +80,21 @@ fn told(arrival: &Arrival, headers: &HeaderMap, snapshot: &Snapshot) -> Arc<Told
         return told;
     }
     let way = forwarding::Arrival { peer, scheme: Scheme::Http, port: arrival.port, trusted };
-    let forwarding = Forwarding::of(&way, headers);
+    let mut forwarding = Forwarding::of(&way, headers);
+    if host.is_some() {
+        forwarding.x_host = forwarding.x_host.map(|host| apart(&host));
+    }
     let told = Arc::new(Told { lines: forwarding.lines(), forwarding });
     if let Some(host) = host {
-        arrival.memory.keep(snapshot.generation(), host.clone(), told.clone());
+        arrival.memory.keep(snapshot.generation(), apart(host), told.clone());
     }
     told
+}
+
+/// The same value in memory of its own: a parsed one is a slice of its request's head, and what is remembered on a
+/// parked connection would keep all of that.
+fn apart(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 fn find(session: &Session, exchange: &mut Exchange) -> Result<RouteId> {
