@@ -4,7 +4,7 @@
 //! connection is cut, so that the client sees that it is not whole.
 
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::{FailToProxy, Session};
@@ -65,17 +65,21 @@ fn client_cause(exchange: &Exchange, error: &Error) -> Cause {
     }
 }
 
+/// A tunnel has begun as much as an answer has: a document would end up among its bytes.
 fn begun(session: &Session) -> bool {
-    session.response_written().is_some_and(|written| !written.status.is_informational())
+    let switched = |status| status == StatusCode::SWITCHING_PROTOCOLS;
+    let written = session.response_written().map(|written| written.status);
+    written.is_some_and(|status| !status.is_informational() || switched(status))
 }
 
 /// Lengths and chunks show that something is missing; an answer that ends with its connection needs a reset for that.
 fn cut(session: &Session, exchange: &Exchange) {
-    let framed = session.response_written().is_some_and(|written| {
-        written.headers.contains_key(header::CONTENT_LENGTH)
-            || written.headers.contains_key(header::TRANSFER_ENCODING)
-    });
-    if let Some(note) = exchange.note().filter(|_| !framed) {
+    let shows = |written: &ResponseHeader| {
+        let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+        written.status == StatusCode::SWITCHING_PROTOCOLS
+            || framing.iter().any(|name| written.headers.contains_key(name))
+    };
+    if let Some(note) = exchange.note().filter(|_| !session.response_written().is_some_and(shows)) {
         note.cut();
     }
 }
