@@ -322,7 +322,11 @@ impl Client {
         if self.read.capacity() - self.read.len() < READ_CHUNK / 2 {
             self.read.reserve(READ_CHUNK);
         }
-        tokio_util::io::poll_read_buf(Pin::new(transport), cx, &mut self.read)
+        let read = tokio_util::io::poll_read_buf(Pin::new(transport), cx, &mut self.read);
+        if read.is_pending() && self.read.is_empty() {
+            self.read = BytesMut::new(); // readiness can be a false alarm, and the next wait may be long
+        }
+        read
     }
 
     /// Sends what was gathered.

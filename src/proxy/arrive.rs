@@ -61,8 +61,9 @@ pub(super) async fn arrive(session: &mut Session, exchange: &mut Exchange) -> Re
 /// Who asks, and under which id.
 fn identify(session: &Session, exchange: &mut Exchange) {
     let headers = &session.req_header().headers;
-    let theirs = headers.get(X_REQUEST_ID).filter(|id| request_id::may_keep(id.as_bytes()));
-    exchange.id_stands = theirs.is_some() && headers.get_all(X_REQUEST_ID).iter().nth(1).is_none();
+    let single = || headers.get_all(X_REQUEST_ID).iter().nth(1).is_none();
+    let theirs = headers.get(X_REQUEST_ID).filter(|id| request_id::may_keep(id.as_bytes()) && single());
+    exchange.id_stands = theirs.is_some();
     exchange.request_id = match theirs {
         Some(theirs) => theirs.clone(),
         None => HeaderValue::from_str(&fresh_request_id()).unwrap_or(HeaderValue::from_static("-")),

@@ -26,7 +26,7 @@ pub struct Exchange {
     pub(super) arrival: Option<Box<Arrival>>,
     pub(super) told: Option<Arc<Told>>,
     pub(super) request_id: HeaderValue,
-    /// The client's own header has the id, once, and can stay as it is.
+    /// The client's own header has the id and stays as it is.
     pub(super) id_stands: bool,
     pub(super) route: Option<RouteId>,
     pub(super) permit: Option<Permit>,
