@@ -14,7 +14,7 @@
 //! ```
 //!
 //! One function per arrow, and no later stage sees an earlier one's types. [`config::load`] checks every key against the
-//! schema and reports all that is wrong at once; [`plan::compile`] is pure and finds what only shows between keys;
+//! schema and reports all that is wrong at once; [`plan::compile()`] is pure and finds what only shows between keys;
 //! [`runtime::Snapshot::build`] brings it to life; a request takes the snapshot once and keeps it to its end.
 //! `tetap check` and `tetap run` call the same functions.
 //!

@@ -9,7 +9,7 @@ pub const CONFIG_BYTES: usize = 8 * 1024 * 1024;
 pub const CONFIG_DEPTH: usize = 32;
 
 /// Most nodes of a configuration file once its anchors are expanded, so that "billion laughs" files are refused.
-pub const CONFIG_NODES: usize = 2_000_000;
+pub const CONFIG_NODES: usize = 500_000;
 
 /// Most diagnostics printed for one file: past these the reader mends the first ones anyway.
 pub const DIAGNOSTICS: usize = 200;

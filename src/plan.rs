@@ -1,9 +1,9 @@
 //! The plan: a configuration that is valid and resolved.
 //!
 //! The configuration mirrors what the operator wrote: names, options, values left out. None of that may reach a
-//! request, where a missing name would be a crash and a default looked up twice two defaults. [`compile`] turns it, in
+//! request, where a missing name would be a crash and a default looked up twice two defaults. [`compile()`] turns it, in
 //! one pure step, into types with nothing left open: every name an index, every default filled in, every route in the
-//! [`Table`](crate::routing::Table). `check`, `run` and the tests call the same function.
+//! [`Table`]. `check`, `run` and the tests call the same function.
 
 pub mod compile;
 pub mod rewrite;

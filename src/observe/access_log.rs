@@ -6,7 +6,7 @@
 //! grown to [`writer::BATCH_BYTES`], and writes it out. What does not fit into
 //! [`ACCESS_LOG_QUEUE_BYTES`](crate::limits::ACCESS_LOG_QUEUE_BYTES) is dropped and counted: lines are less than answers.
 //!
-//! The keys of a line, in their order, are in [`line`].
+//! The keys of a line, in their order, are in [`mod@line`].
 
 mod escape;
 pub mod line;
