@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use log::{error, warn};
-use pingora_core::apps::HttpServerApp;
-use pingora_core::server::{ListenFds, ShutdownWatch};
-use pingora_core::services::Service;
+use pingora::apps::HttpServerApp;
+use pingora::server::{ListenFds, ShutdownWatch};
+use pingora::services::Service;
 use tokio::sync::watch;
 
 use super::Door;

@@ -10,8 +10,8 @@ use std::task::{Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use log::debug;
-use pingora_core::apps::HttpServerApp;
-use pingora_core::protocols::http::ServerSession;
+use pingora::apps::HttpServerApp;
+use pingora::protocols::http::ServerSession;
 use tokio::io::AsyncWriteExt;
 
 use super::client::Client;

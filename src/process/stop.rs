@@ -12,7 +12,7 @@ use std::sync::mpsc::SyncSender;
 
 use async_trait::async_trait;
 use log::{error, info, warn};
-use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;

@@ -10,9 +10,9 @@ use std::num::NonZero;
 use std::sync::{Arc, mpsc};
 
 use async_trait::async_trait;
-use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownWatch};
-use pingora_core::services::Service;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{ListenFds, RunArgs, Server, ShutdownWatch};
+use pingora::services::Service;
 use pingora_proxy::http_proxy;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
-use pingora_error::{BError, Result};
-use pingora_http::ResponseHeader;
+use pingora::http::ResponseHeader;
+use pingora::{BError, Result};
 use pingora_proxy::Session;
 
 use super::exchange::{Exchange, Failure};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::Method;
-use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use pingora_error::{BError, Error, ErrorSource, Result};
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use pingora::{BError, Error, ErrorSource, Result};
 use pingora_proxy::Session;
 
 use super::exchange::{Exchange, Present};

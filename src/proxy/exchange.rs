@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use pingora_error::{BError, Error, ErrorType};
+use pingora::{BError, Error, ErrorType};
 use smallvec::SmallVec;
 
 use crate::balance::Tried;

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use http::{StatusCode, header};
-use pingora_error::{Error, ErrorSource, ErrorType, Result};
-use pingora_http::ResponseHeader;
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, Session};
 
 use super::exchange::{Exchange, Failure};

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, header};
-use pingora_error::Result;
-use pingora_http::RequestHeader;
+use pingora::Result;
+use pingora::http::RequestHeader;
 
 use super::arrive::X_REQUEST_ID;
 use super::exchange::Exchange;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
-use pingora_error::Result;
-use pingora_http::ResponseHeader;
+use pingora::Result;
+use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::arrive::X_REQUEST_ID;

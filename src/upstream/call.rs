@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora_core::connectors::l4::Connect;
-use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddress;
-use pingora_core::protocols::l4::stream::Stream;
-use pingora_core::protocols::l4::virt::VirtualSocketStream;
-use pingora_error::{Error, ErrorType};
+use pingora::connectors::l4::Connect;
+use pingora::protocols::l4::socket::SocketAddr as PingoraAddress;
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::l4::virt::VirtualSocketStream;
+use pingora::{Error, ErrorType};
 use tokio::net::TcpStream;
 
 use super::pool::{Connection, Pool};
@@ -189,7 +189,7 @@ pub struct Dial(pub Arc<Call>);
 
 #[async_trait]
 impl Connect for Dial {
-    async fn connect(&self, _: &PingoraAddress) -> pingora_error::Result<Stream> {
+    async fn connect(&self, _: &PingoraAddress) -> pingora::Result<Stream> {
         match self.0.connection().await {
             Ok(connection) => {
                 let stream = UpstreamStream::new(connection, self.0.clone());
