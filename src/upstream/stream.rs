@@ -43,6 +43,8 @@ pub struct UpstreamStream {
     head_sent: bool,
     /// When a byte last went either way.
     moved: Instant,
+    /// Since when the endpoint has been waited for: a client that reads slowly takes its own time, not the endpoint's.
+    waiting: Option<Instant>,
     /// Something of the answer has come.
     begun: bool,
     released: bool,
@@ -76,6 +78,7 @@ impl UpstreamStream {
             outgoing: Vec::new(),
             head_sent: false,
             moved: Instant::now(),
+            waiting: None,
             begun: false,
             released: false,
         }
@@ -88,7 +91,7 @@ impl UpstreamStream {
         match self.reading {
             Reading::Head { .. } => self.call.answer_due(self.moved),
             Reading::Tunnel => Some(self.moved + timeouts.tunnel),
-            _ => Some(self.moved + timeouts.idle),
+            _ => self.waiting.map(|since| since + timeouts.idle),
         }
     }
 
@@ -213,6 +216,7 @@ impl UpstreamStream {
 
     fn arrived(&mut self) {
         let now = Instant::now();
+        self.waiting = None;
         if !self.begun {
             self.begun = true;
             self.call.first_byte(now);
@@ -244,6 +248,7 @@ impl AsyncRead for UpstreamStream {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
         match Pin::new(&mut connection.socket).poll_read(cx, buf) {
             Poll::Pending => {
+                self.waiting.get_or_insert_with(Instant::now);
                 let due = self.due();
                 self.poll_late(cx, due).map(Err)
             }
