@@ -23,8 +23,9 @@ pub const HEADER_BYTES: usize = 256 * 1024;
 /// Most header lines that a listener can be configured to accept; Pingora's parser has room for 256.
 pub const HEADER_COUNT: usize = 200;
 
-/// Longest request target that a listener can be configured to accept: `http::Uri` ends at 65,534 bytes.
-pub const URI_BYTES: usize = 32 * 1024;
+/// Longest request target that a listener can be configured to accept: `http::Uri` ends at 65,534 bytes, and in normal
+/// form a byte can become an escape of three.
+pub const URI_BYTES: usize = 21 * 1024;
 
 /// Largest header section of an upstream's answer. Real ones stay far below; Pingora's own bound is 1 MiB.
 pub const RESPONSE_HEADER_BYTES: usize = 256 * 1024;

@@ -113,11 +113,14 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if session.was_upgraded() {
+            return Ok(()); // bytes of a tunnel are no body
+        }
         forward::body(body.as_ref(), end, exchange)
     }
 
@@ -134,10 +137,10 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
-        reply::body(body.as_ref(), exchange);
+        reply::body(body.as_ref(), end, exchange);
         Ok(None)
     }
 

@@ -202,7 +202,7 @@ mod tests {
     fn a_shape_says_what_would_be_right() {
         let limits = schema::of::<listener::ListenerLimits>();
         assert_eq!(expected(&limits, "backlog"), "a whole number from 1 to 65535");
-        assert_eq!(expected(&limits, "uri"), "a size such as 512B, 64KiB, 1MiB or 1GiB from 64B to 32KiB");
+        assert_eq!(expected(&limits, "uri"), "a size such as 512B, 64KiB, 1MiB or 1GiB from 64B to 21KiB");
         let log = schema::of::<process::AccessLog>();
         assert_eq!(expected(&log, "format"), "one of json, text");
         let upstream = schema::of::<upstream::Upstream>();

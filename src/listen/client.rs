@@ -51,6 +51,8 @@ pub struct Client {
     write_dog: Watchdog,
     note: Arc<Note>,
     linger: Arc<Linger>,
+    /// The socket is set to end with a reset, whoever closes it: also the kernel, when the process ends.
+    resets: bool,
 }
 
 /// How much of the present request is still to come.
@@ -70,6 +72,7 @@ pub struct Note {
     trouble: AtomicU8,
     upgraded: AtomicBool,
     cut: AtomicBool,
+    answered: AtomicBool,
     lines: Mutex<Vec<u8>>,
 }
 
@@ -84,17 +87,20 @@ pub enum Trouble {
     SlowReader,
     /// The client went away.
     Gone,
+    /// None: the answer is whole, and the rest of the body is of no use. The connection ends with it.
+    Superfluous,
 }
 
 impl Trouble {
-    const ALL: [Trouble; 4] = [Trouble::BadBody, Trouble::SlowBody, Trouble::SlowReader, Trouble::Gone];
+    const ALL: [Trouble; 5] =
+        [Trouble::BadBody, Trouble::SlowBody, Trouble::SlowReader, Trouble::Gone, Trouble::Superfluous];
 
     /// The word for it that everybody uses.
     pub fn cause(self) -> Cause {
         match self {
             Trouble::BadBody => Cause::BadRequest,
             Trouble::SlowBody => Cause::RequestTimeout,
-            Trouble::SlowReader | Trouble::Gone => Cause::ClientClosed,
+            Trouble::SlowReader | Trouble::Gone | Trouble::Superfluous => Cause::ClientClosed,
         }
     }
 }
@@ -116,6 +122,11 @@ impl Note {
         self.upgraded.store(true, Ordering::Relaxed);
     }
 
+    /// The exchange says: the answer is whole.
+    pub fn answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
     /// The exchange says: the head of the final answer gets these lines, each with its end, when it goes onto the wire.
     pub fn add_lines(&self, lines: Vec<u8>) {
         *self.lines.lock() = lines;
@@ -128,9 +139,9 @@ impl Note {
         (is_final && !lines.is_empty()).then(|| std::mem::take(&mut *lines))
     }
 
-    /// The exchange says: the answer was cut off, and its framing alone does not show it.
-    pub fn cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
+    /// The exchange says: should the connection end now, the answer's framing would not show that something is missing.
+    pub fn ends_unseen(&self, unseen: bool) {
+        self.cut.store(unseen, Ordering::Relaxed);
     }
 }
 
@@ -148,6 +159,7 @@ impl Client {
             write_dog: Watchdog::default(),
             note: Arc::default(),
             linger,
+            resets: false,
         }
     }
 
@@ -346,6 +358,7 @@ impl Client {
 
     /// Sends what was gathered, followed by `data`; returns how much of `data` went. Zero is progress too.
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.arm();
         let Some(transport) = &mut self.transport else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
@@ -362,6 +375,15 @@ impl Client {
                 Poll::Ready(Err(error))
             }
             Poll::Pending => self.poll_slow_reader(cx),
+        }
+    }
+
+    /// Makes the socket's end fit the present answer.
+    fn arm(&mut self) {
+        let resets = self.note.cut.load(Ordering::Relaxed);
+        if let Some(transport) = self.transport.as_ref().filter(|_| resets != self.resets) {
+            transport.reset_on_close(resets);
+            self.resets = resets;
         }
     }
 
@@ -387,6 +409,9 @@ impl AsyncRead for Client {
             return Poll::Ready(Ok(()));
         }
         let tunnel = this.is_tunnel();
+        if matches!(this.reading, Reading::Body(_)) && this.note.answered.load(Ordering::Relaxed) {
+            return this.fail(Trouble::Superfluous, io::ErrorKind::ConnectionAborted);
+        }
         if this.owned == 0 && !this.read.is_empty() && this.own_ahead().is_err() {
             return this.fail(Trouble::BadBody, io::ErrorKind::InvalidData);
         }
@@ -430,6 +455,7 @@ impl AsyncWrite for Client {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_out(cx))?;
+        self.arm();
         match &mut self.transport {
             Some(transport) => Pin::new(transport).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
@@ -474,11 +500,10 @@ impl Peek for Client {}
 
 impl Drop for Client {
     fn drop(&mut self) {
+        self.arm();
         let Some(transport) = self.transport.take() else { return };
         let unread = matches!(self.reading, Reading::Body(_)) || !self.read.is_empty();
-        if self.note.cut.load(Ordering::Relaxed) {
-            transport.reset_on_close();
-        } else if unread && self.note.trouble() != Some(Trouble::Gone) {
+        if unread && !self.resets && self.note.trouble() != Some(Trouble::Gone) {
             self.linger.close(transport);
         }
     }

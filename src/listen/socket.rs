@@ -158,11 +158,11 @@ impl Transport {
         }
     }
 
-    /// Sends what was not sent yet into nothing and resets the connection when it is closed, so that the client cannot
-    /// take a cut-off answer for a whole one.
-    pub fn reset_on_close(&self) {
+    /// Whether the connection ends with a reset, so that a client cannot take a cut-off answer for a whole one. A unix
+    /// socket knows no reset.
+    pub fn reset_on_close(&self, resets: bool) {
         let _ = match self {
-            Transport::Tcp(stream) => SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+            Transport::Tcp(stream) => SockRef::from(stream).set_linger(resets.then_some(Duration::ZERO)),
             Transport::Unix(_) => Ok(()),
         };
     }

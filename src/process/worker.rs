@@ -83,6 +83,7 @@ impl std::error::Error for RunError {}
 /// [`RunError`], before anything was served.
 pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError> {
     descriptors::raise();
+    descriptors::compare(&plan);
     let metrics = Metrics::new();
     let readiness = Readiness::new();
     let connections = TaskTracker::new();

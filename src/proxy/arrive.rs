@@ -45,7 +45,7 @@ pub(super) async fn arrive(session: &mut Session, exchange: &mut Exchange) -> Re
     bound_body(session, exchange)?;
     let snapshot = exchange.snapshot.clone();
     match snapshot.route(route).map(|route| &route.action) {
-        Some(Action::Forward(_)) => queue(exchange).await.map(|()| false),
+        Some(Action::Forward(_)) => queue(session, exchange).await.map(|()| false),
         Some(Action::Redirect { to, status }) => {
             let fields = [(header::LOCATION, to.clone())];
             give(session, exchange, *status, &fields, Bytes::new()).await.map(|()| true)
@@ -132,12 +132,17 @@ fn bound_body(session: &Session, exchange: &mut Exchange) -> Result<()> {
 }
 
 /// Waits for a place among the upstream's requests.
-async fn queue(exchange: &mut Exchange) -> Result<()> {
+async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     let (Some(forward), Some(upstream)) = (exchange.forward(), exchange.upstream()) else {
         return Err(exchange.fail(Cause::Internal, None));
     };
     let (patience, upstream, began) = (forward.timeouts.request, upstream.clone(), Instant::now());
-    match upstream.gate().admit(patience).await {
+    let admitted = tokio::select! {
+        biased;
+        admitted = upstream.gate().admit(patience) => admitted,
+        () = gone(session) => return Err(exchange.fail(Cause::ClientClosed, None)),
+    };
+    match admitted {
         Ok(permit) => {
             exchange.permit = Some(permit);
             exchange.queued = Some(began.elapsed()).filter(|waited| waited.as_micros() >= 50);
@@ -145,6 +150,13 @@ async fn queue(exchange: &mut Exchange) -> Result<()> {
             Ok(())
         }
         Err(refused) => Err(exchange.fail(Cause::Overloaded, Some(refused.as_str()))),
+    }
+}
+
+/// Ready when the client has left; not while a body may come, which nobody is to read yet.
+async fn gone(session: &mut Session) {
+    if !session.is_body_done() || session.downstream_session.read_body_or_idle(true).await.is_ok() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -164,6 +176,9 @@ async fn give(
         response.insert_header(name, value)?;
     }
     reply::sign(&mut response, exchange)?;
+    if let Some(route) = exchange.route() {
+        reply::edit(&mut response, &route.response_headers)?;
+    }
     exchange.answered = Some(Instant::now());
     exchange.sent = body.len() as u64;
     reply::write(session, response, body).await

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use pingora::{BError, Error, ErrorSource, Result};
+use pingora::{BError, ErrorSource, Result};
 use pingora_proxy::Session;
 
 use super::exchange::{Exchange, Present};
@@ -12,6 +12,7 @@ use crate::balance::Tried;
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::response_head::Asked;
+use crate::observe::metrics::Outcome;
 use crate::retry::{self, Failed, Reached, Verdict};
 use crate::upstream::Lease;
 use crate::upstream::call::{Call, Dial, Terms, Trouble};
@@ -52,7 +53,7 @@ fn terms(session: &Session, exchange: &Exchange) -> Option<Terms> {
         asked,
         timeouts: exchange.forward()?.timeouts.clone(),
         deadline: exchange.deadline,
-        fresh: !exchange.attempts.is_empty(),
+        fresh: exchange.attempts.iter().any(|attempt| attempt.outcome == Outcome::Reset),
     })
 }
 
@@ -71,32 +72,39 @@ pub(super) async fn connected(session: &mut Session, exchange: &mut Exchange) ->
         return Ok(());
     }
     exchange.continued = true;
+    session.set_close_on_response_before_downstream_finish(false); // it is no answer yet
     session.write_continue_response().await
 }
 
 /// An attempt has failed. The error says to Pingora whether there is another.
 pub(super) fn failed(session: &mut Session, exchange: &mut Exchange, mut error: BError) -> BError {
     let ours = *error.esource() == ErrorSource::Upstream && exchange.failure.is_none();
-    let verdict = verdict(session, exchange, &error).filter(|_| ours);
-    if verdict.is_none() {
+    let again = ours && is_made_again(session, exchange);
+    if !again {
         super::fail::explain(session, exchange, &error);
     }
-    exchange.close_attempt(!ours);
-    error.set_retry(verdict.is_some());
+    exchange.close_attempt(!ours && exchange.failure.is_some());
+    error.set_retry(again);
     error
 }
 
-fn verdict(session: &mut Session, exchange: &Exchange, error: &Error) -> Option<()> {
-    let failed = Failed {
-        reached: reached(session, exchange, error),
+fn is_made_again(session: &Session, exchange: &Exchange) -> bool {
+    let Some(failed) = failure(session, exchange) else { return false };
+    let verdict = retry::verdict(&failed);
+    log::debug!("attempt {} of {}: {:?}, {verdict:?}", failed.made, failed.allowed, failed.reached);
+    verdict == Verdict::Again
+}
+
+fn failure(session: &Session, exchange: &Exchange) -> Option<Failed> {
+    Some(Failed {
+        reached: reached(session, exchange),
         idempotent: session.req_header().method.is_idempotent(),
         replayable: !session.as_ref().retry_buffer_truncated(),
         made: exchange.attempts.len() as u32 + 1,
         allowed: exchange.forward()?.retry.attempts,
         in_time: Instant::now() < exchange.deadline,
         others: has_others(exchange)?,
-    };
-    (retry::verdict(&failed) == Verdict::Again).then_some(())
+    })
 }
 
 fn has_others(exchange: &Exchange) -> Option<bool> {
@@ -104,7 +112,7 @@ fn has_others(exchange: &Exchange) -> Option<bool> {
     Some((0..endpoints).any(|index| !exchange.tried.contains(index)))
 }
 
-fn reached(session: &Session, exchange: &Exchange, _: &Error) -> Reached {
+fn reached(session: &Session, exchange: &Exchange) -> Reached {
     let begun = session.response_written().is_some_and(|written| !written.status.is_informational());
     match exchange.report().trouble {
         Some(Trouble::ConnectFailed | Trouble::ConnectTimeout) => Reached::Nothing,

@@ -1,7 +1,8 @@
 //! Where there is no answer: finding out why, and saying so.
 //!
 //! This is the one file that turns a failure into a response. If an answer has begun it cannot be taken back; then the
-//! connection is cut, so that the client sees that it is not whole.
+//! connection just ends, and the answer's framing shows that it is not whole (see `suit_version` in [`reply`] for the one
+//! that has none).
 
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -13,15 +14,17 @@ use super::exchange::{Exchange, Failure};
 use super::reply;
 use crate::answer::{self, PROBLEM_JSON};
 use crate::failure::Cause;
+use crate::listen::client::Trouble as ClientTrouble;
 use crate::upstream::call::Trouble;
 
 /// Answers for a failure, if there is still somebody to answer.
 pub(super) async fn answer(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
     explain(session, exchange, error);
+    if exchange.failure.is_none() {
+        return FailToProxy { error_code: 0, can_reuse_downstream: false }; // it was answered, and well
+    }
     let cause = exchange.failure.as_ref().map_or(Cause::Internal, |failure| failure.cause);
-    if begun(session) {
-        cut(session, exchange);
-    } else if cause != Cause::ClientClosed {
+    if !begun(session) && cause != Cause::ClientClosed {
         if exchange.called {
             session.set_keepalive(None); // Pingora does not take the connection back either
         }
@@ -30,9 +33,10 @@ pub(super) async fn answer(session: &mut Session, error: &Error, exchange: &mut 
     FailToProxy { error_code: cause.status().as_u16(), can_reuse_downstream: !exchange.called }
 }
 
-/// Notes why, unless that is known.
+/// Notes why, unless that is known, or nothing is wrong: the answer was whole, and only the request's body was not.
 pub(super) fn explain(session: &Session, exchange: &mut Exchange, error: &Error) {
-    if exchange.failure.is_none() {
+    let answered = || exchange.note().and_then(|note| note.trouble()) == Some(ClientTrouble::Superfluous);
+    if exchange.failure.is_none() && !answered() {
         let (cause, detail) = diagnose(exchange, error);
         log::debug!("{} {}: {error}", session.req_header().uri, cause.as_str());
         exchange.failure = Some(Failure { cause, detail, allow: None });
@@ -40,8 +44,13 @@ pub(super) fn explain(session: &Session, exchange: &mut Exchange, error: &Error)
 }
 
 fn diagnose(exchange: &Exchange, error: &Error) -> (Cause, Option<&'static str>) {
-    if *error.esource() == ErrorSource::Downstream {
-        return (client_cause(exchange, error), None);
+    let client = exchange.note().and_then(|note| note.trouble());
+    match (error.esource(), client) {
+        // Pingora names no source where it writes an answer of our own
+        (ErrorSource::Unset | ErrorSource::Internal, Some(_)) | (ErrorSource::Downstream, _) => {
+            return (client_cause(client, error), None);
+        }
+        _ => {}
     }
     match exchange.report().trouble {
         Some(Trouble::ConnectFailed) => (Cause::ConnectFailed, None),
@@ -55,8 +64,8 @@ fn diagnose(exchange: &Exchange, error: &Error) -> (Cause, Option<&'static str>)
     }
 }
 
-fn client_cause(exchange: &Exchange, error: &Error) -> Cause {
-    match (exchange.note().and_then(|note| note.trouble()), error.etype()) {
+fn client_cause(trouble: Option<ClientTrouble>, error: &Error) -> Cause {
+    match (trouble, error.etype()) {
         (Some(trouble), _) => trouble.cause(),
         (None, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => {
             Cause::ClientClosed
@@ -70,18 +79,6 @@ fn begun(session: &Session) -> bool {
     let switched = |status| status == StatusCode::SWITCHING_PROTOCOLS;
     let written = session.response_written().map(|written| written.status);
     written.is_some_and(|status| !status.is_informational() || switched(status))
-}
-
-/// Lengths and chunks show that something is missing; an answer that ends with its connection needs a reset for that.
-fn cut(session: &Session, exchange: &Exchange) {
-    let shows = |written: &ResponseHeader| {
-        let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-        written.status == StatusCode::SWITCHING_PROTOCOLS
-            || framing.iter().any(|name| written.headers.contains_key(name))
-    };
-    if let Some(note) = exchange.note().filter(|_| !session.response_written().is_some_and(shows)) {
-        note.cut();
-    }
 }
 
 async fn tell(session: &mut Session, exchange: &mut Exchange) -> Result<()> {

@@ -24,6 +24,7 @@ pub(super) fn request(request: &mut RequestHeader, exchange: &mut Exchange) -> R
     }
     request.remove_header(&header::EXPECT); // answered here, once there was a connection
     rewrite(request, exchange)?;
+    name_host(request, exchange)?;
     upgrade(request, exchange)?;
     match exchange.route().map(|route| &route.request_headers) {
         Some(edits) if !edits.is_empty() => {
@@ -63,6 +64,16 @@ fn introduce_as_fields(request: &mut RequestHeader, exchange: &Exchange) -> Resu
     forwarding(request, exchange)?;
     request.append_header(header::VIA, VIA)?;
     request.insert_header(X_REQUEST_ID, exchange.request_id.clone())
+}
+
+/// HTTP/1.0 may name no host; the HTTP/1.1 that it is forwarded in must (RFC 9112, section 3.2).
+fn name_host(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    match &exchange.present {
+        Some(present) if !request.headers.contains_key(header::HOST) => {
+            request.insert_header(header::HOST, present.lease.endpoint().name().as_bytes())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn rewrite(request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {

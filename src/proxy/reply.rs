@@ -9,7 +9,9 @@ use pingora_proxy::Session;
 use super::arrive::X_REQUEST_ID;
 use super::exchange::Exchange;
 use crate::clock::Instant;
+use crate::failure::Cause;
 use crate::hygiene::hop_by_hop::hop_by_hop;
+use crate::listen::socket::Peer;
 use crate::plan::HeaderEdits;
 
 /// What stands in `Via`, both ways (RFC 9110, section 7.6.3).
@@ -39,16 +41,39 @@ pub(super) fn response(
         }
         Some(_) => sign_on_the_wire(response, exchange),
     }
-    suit_version(session, response);
+    suit_version(session, response, exchange)?;
     if exchange.is_draining() {
         session.set_keepalive(None);
+    }
+    // an interim answer says nothing about the connection, and must not end it because the body is still coming
+    session.set_close_on_response_before_downstream_finish(!response.status.is_informational());
+    if ends_with_its_head(session, response) {
+        answered(exchange);
     }
     Ok(())
 }
 
 /// Counts what the client is sent.
-pub(super) fn body(body: Option<&Bytes>, exchange: &mut Exchange) {
+pub(super) fn body(body: Option<&Bytes>, end: bool, exchange: &mut Exchange) {
     exchange.sent += body.map_or(0, |bytes| bytes.len() as u64);
+    if end {
+        answered(exchange);
+    }
+}
+
+/// An answer that is whole before the request's body is: what still comes of the body is of no use to anybody.
+fn answered(exchange: &Exchange) {
+    if let Some(note) = exchange.note() {
+        note.answer();
+        note.ends_unseen(false);
+    }
+}
+
+fn ends_with_its_head(session: &Session, response: &ResponseHeader) -> bool {
+    let empty = || response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+    let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    !response.status.is_informational()
+        && (bodiless || session.req_header().method == Method::HEAD || empty())
 }
 
 /// Takes out what was meant for us. `Transfer-Encoding` stays, for it tells Pingora how to frame what it sends, and so
@@ -87,7 +112,8 @@ fn sign_on_the_wire(response: &mut ResponseHeader, exchange: &Exchange) {
     }
 }
 
-fn edit(response: &mut ResponseHeader, edits: &HeaderEdits) -> Result<()> {
+/// What the route wants changed.
+pub(super) fn edit(response: &mut ResponseHeader, edits: &HeaderEdits) -> Result<()> {
     let HeaderEdits { remove, set, add } = edits;
     remove.iter().for_each(|name: &HeaderName| {
         response.remove_header(name);
@@ -101,13 +127,22 @@ fn edit(response: &mut ResponseHeader, edits: &HeaderEdits) -> Result<()> {
     Ok(())
 }
 
-/// HTTP/1.0 knows no chunks (RFC 9112, section 6.1): there an answer of unknown length ends with the connection.
-fn suit_version(session: &mut Session, response: &mut ResponseHeader) {
-    if session.req_header().version == Version::HTTP_10
-        && response.remove_header(&header::TRANSFER_ENCODING).is_some()
-    {
-        session.set_keepalive(None);
+/// HTTP/1.0 knows no chunks (RFC 9112, section 6.1): there an answer of unknown length ends with the connection, and one
+/// that was cut off with a reset. A unix socket has no reset, so a cut-off answer would look whole.
+fn suit_version(session: &mut Session, response: &mut ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    let old = session.req_header().version == Version::HTTP_10;
+    if !old || response.remove_header(&header::TRANSFER_ENCODING).is_none() {
+        return Ok(());
     }
+    if exchange.arrival.as_ref().is_some_and(|arrival| arrival.peer == Peer::Unix) {
+        let detail = "an answer of unknown length needs HTTP/1.1 on a unix socket";
+        return Err(exchange.fail(Cause::VersionNotSupported, Some(detail)));
+    }
+    session.set_keepalive(None);
+    if let Some(note) = exchange.note() {
+        note.ends_unseen(true); // until it is whole
+    }
+    Ok(())
 }
 
 /// Sends an answer of our own.

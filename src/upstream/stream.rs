@@ -41,6 +41,8 @@ pub struct UpstreamStream {
     /// The request's head, with the lines that were added to it, as far as it was not sent.
     outgoing: Vec<u8>,
     head_sent: bool,
+    /// The endpoint takes no more of the request. It may have answered before it stopped listening, so reading goes on.
+    deaf: bool,
     /// When a byte last went either way.
     moved: Instant,
     /// Since when the endpoint has been waited for: a client that reads slowly takes its own time, not the endpoint's.
@@ -77,6 +79,7 @@ impl UpstreamStream {
             head: Vec::new(),
             outgoing: Vec::new(),
             head_sent: false,
+            deaf: false,
             moved: Instant::now(),
             waiting: None,
             begun: false,
@@ -89,6 +92,7 @@ impl UpstreamStream {
     fn due(&self) -> Option<Instant> {
         let timeouts = self.call.timeouts();
         match self.reading {
+            Reading::Head { .. } if self.deaf => Some(self.moved + timeouts.response),
             Reading::Head { .. } => self.call.answer_due(self.moved),
             Reading::Tunnel => Some(self.moved + timeouts.tunnel),
             _ => self.waiting.map(|since| since + timeouts.idle),
@@ -165,22 +169,25 @@ impl UpstreamStream {
     fn follow_head(&mut self, rest: &[u8]) -> io::Result<usize> {
         if self.head.is_empty() {
             let scan = self.scanner.scan(rest);
-            return self.judge(scan, rest, 0);
+            if scan == ResponseScan::NeedMore {
+                self.head.extend_from_slice(rest);
+            }
+            return self.judge(scan, rest.len(), 0);
         }
         let before = self.head.len();
         self.head.extend_from_slice(rest);
-        let head = std::mem::take(&mut self.head);
-        let scan = self.scanner.scan(&head);
-        self.judge(scan, &head, before)
+        let scan = self.scanner.scan(&self.head);
+        let have = self.head.len();
+        if scan != ResponseScan::NeedMore {
+            self.head.clear();
+        }
+        self.judge(scan, have, before)
     }
 
-    /// `before`: how many bytes of `head` had passed earlier.
-    fn judge(&mut self, scan: ResponseScan, head: &[u8], before: usize) -> io::Result<usize> {
+    /// `have` bytes of the head are here, `before` of them had passed earlier.
+    fn judge(&mut self, scan: ResponseScan, have: usize, before: usize) -> io::Result<usize> {
         match scan {
-            ResponseScan::NeedMore => {
-                self.head = head.to_vec();
-                Ok(head.len() - before)
-            }
+            ResponseScan::NeedMore => Ok(have - before),
             ResponseScan::Refused(detail) => {
                 Err(self.fail(Trouble::Invalid(detail), io::ErrorKind::InvalidData))
             }
@@ -274,7 +281,10 @@ impl UpstreamStream {
                 let due = self.moved + self.call.timeouts().idle;
                 self.poll_late(cx, Some(due)).map(Err)
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(self.broken(error))),
+            Poll::Ready(Err(error)) => {
+                self.deaf = true;
+                Poll::Ready(Err(error))
+            }
             Poll::Ready(Ok(written)) => {
                 self.moved = Instant::now();
                 Poll::Ready(Ok(written))
@@ -340,7 +350,7 @@ impl VirtualSocket for UpstreamStream {
 
 impl Drop for UpstreamStream {
     fn drop(&mut self) {
-        let clean = self.released && matches!(self.reading, Reading::Complete(true));
+        let clean = self.released && !self.deaf && matches!(self.reading, Reading::Complete(true));
         if let Some(mut connection) = self.connection.take().filter(|_| clean) {
             connection.watchdog.clear();
             self.call.pool().put(connection, Instant::now());

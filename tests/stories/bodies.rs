@@ -167,3 +167,58 @@ fn nobody_gets_the_answer_to_another_question() {
     clients.into_iter().for_each(|client| client.join().unwrap());
     tetap.wait_for_metric("tetap_upstream_in_flight", &["upstream=\"u\""], 0.0);
 }
+
+#[test]
+fn a_whole_early_answer_frees_the_upstream_at_once() {
+    let upstream = Scripted::start(|talk| {
+        talk.head();
+        talk.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+        talk.wait_for_close();
+    });
+    let tetap = Tetap::to(&[upstream.address()]);
+    let mut client = tetap.client();
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\nbeginning");
+    assert_eq!(client.read_answer().status, 403);
+    until("the upstream is let go", || upstream.open() == 0);
+    tetap.wait_for_metric("tetap_upstream_in_flight", &["upstream=\"u\""], 0.0);
+    let line = &tetap.access_log(1)[0];
+    assert_eq!((line["status"].as_u64(), line["cause"].as_str()), (Some(403), None), "{line}");
+    assert_eq!(line["attempts"][0]["outcome"], "ok", "{line}");
+}
+
+#[test]
+fn an_answer_is_read_from_an_upstream_that_closed_behind_it() {
+    let upstream = Scripted::start(|talk| {
+        talk.head();
+        talk.write("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig");
+        talk.close();
+    });
+    let tetap = Tetap::to(&[upstream.address()]);
+    let file = large_file(&tetap);
+    let url = format!("http://{}/", tetap.address("web"));
+    let arguments = ["-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Expect:", "-T", &file, &url];
+    assert_eq!(run("curl", &arguments), "413");
+}
+
+#[test]
+fn a_client_that_waited_for_a_100_keeps_its_connection() {
+    let upstream = Scripted::answering("taken");
+    let tetap = Tetap::to(&[upstream.address()]);
+    let mut client = tetap.client();
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.read_exact(25).unwrap(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(client.send("body").read_answer().text(), "taken");
+    assert_eq!(client.get("/again").text(), "taken");
+}
+
+#[test]
+fn a_client_that_stops_reading_is_no_fault_of_ours() {
+    let body = "x".repeat(6_000_000);
+    let tetap = Tetap::start(&format!(
+        "listeners: [{{name: web, address: \"127.0.0.1:{{port:web}}\", timeouts: {{write: 400ms}}}}]
+routes: [{{match: {{path: {{prefix: /}}}}, respond: {{body: {body}}}}}]"
+    ));
+    let mut client = Client::connect_narrow(tetap.address("web"));
+    client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    assert_eq!(tetap.access_log(1)[0]["cause"], "client_closed");
+}

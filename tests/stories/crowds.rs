@@ -98,7 +98,7 @@ fn who_waits_gets_the_place_of_the_first_who_leaves() {
 
 #[test]
 fn who_goes_away_while_waiting_leaves_no_trace() {
-    let (gate, upstream, tetap) = narrow("requests: 1, pending: 8, pending_timeout: 10s");
+    let (gate, upstream, tetap) = narrow("requests: 1, pending: 8, pending_timeout: 25s");
     let mut first = tetap.client();
     first.send("GET /1 HTTP/1.1\r\nHost: t\r\n\r\n");
     until("the first is at the upstream", || upstream.count() == 1);

@@ -58,3 +58,15 @@ fn bytes_in_one_direction_keep_a_websocket_open() {
     assert_eq!(client.send(UPGRADE).read_answer().status, 101);
     assert_eq!(client.read_exact(24).unwrap(), b"tick".repeat(6), "1.8 s without a byte from the client");
 }
+
+#[test]
+fn a_tunnel_is_longer_than_any_body() {
+    let upstream = mirror();
+    let tetap = Tetap::with("limits: {body: 1KiB}", &[upstream.address()], "");
+    let mut client = tetap.client();
+    assert_eq!(client.send(UPGRADE).read_answer().status, 101);
+    let piece = "x".repeat(500);
+    for _ in 0..8 {
+        assert_eq!(client.send(&piece).read_exact(500).unwrap(), piece.as_bytes());
+    }
+}

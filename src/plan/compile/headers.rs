@@ -12,6 +12,7 @@ use crate::config::route;
 use crate::config::units::{HeaderName as Name, HeaderValue as Value};
 use crate::config::{Fault, KeyPath};
 use crate::plan::HeaderEdits;
+use crate::routing::host::normalize_host;
 
 /// Which way the edited message goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,10 @@ pub fn of_route(
     let route::HeaderEdits { set, add, remove } = edits;
     let path = path.key(if way == Way::Request { "request_headers" } else { "response_headers" });
     faults.extend(doubles(&path.key("set"), set));
-    for (name, _) in set.iter() {
-        faults.extend(refusal(path.key("set").key(&name.written), &name.name, way == Way::Request));
+    for (name, value) in set.iter() {
+        let at = path.key("set").key(&name.written);
+        faults.extend(refusal(at.clone(), &name.name, way == Way::Request));
+        faults.extend(wrong_host(at, &name.name, value));
     }
     for (name, _) in add.iter() {
         faults.extend(refusal(path.key("add").key(&name.written), &name.name, false));
@@ -80,10 +83,20 @@ fn refusal(at: KeyPath, name: &HeaderName, may_be_host: bool) -> Option<Fault> {
     Some(Fault::new(at, format!("an edit of {name}"), expected).at_key())
 }
 
+/// A host that no server would take is not sent to all of them.
+fn wrong_host(at: KeyPath, name: &HeaderName, value: &Value) -> Option<Fault> {
+    let good = |text: &str| normalize_host(text).is_some_and(|(host, _)| !host.is_empty());
+    if *name != header::HOST || value.0.to_str().is_ok_and(good) {
+        return None;
+    }
+    Some(Fault::new(at, format!("{:?}", value.0), "a host name or address, with or without a port"))
+}
+
 fn is_of_the_connection(name: &HeaderName) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 9] = [
         "connection",
         "content-length",
+        "expect",
         "keep-alive",
         "proxy-connection",
         "te",
