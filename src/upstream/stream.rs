@@ -1,12 +1,15 @@
 //! A connection to an endpoint, as Pingora sees it during one attempt.
 //!
-//! Three things are done here because nobody above sees the bytes, and nobody below knows HTTP:
+//! Four things are done here because nobody above sees the bytes, and nobody below knows HTTP:
 //!
 //! * **The answer's end is known.** The head is judged as it stands on the wire (Pingora repairs some of what must be
 //!   refused: it drops `Content-Length` beside `Transfer-Encoding`, accepts bare line feeds and folded lines), and the
 //!   body is followed to its last byte. So a connection that breaks within an answer is an error in every framing, and
 //!   bytes that nobody asked for never reach the next request.
 //! * **Deadlines** hold for every wait: for the answer's first byte, between two reads, on an upgraded connection.
+//! * **A switch of protocols waits for the end of the request.** Pingora sends a request and reads its answer side by
+//!   side. Where it reads a 101 before it has noted that the request has no body, it takes that end for the end of the
+//!   tunnel, and closes it. So after an `Upgrade` nothing is read until the request has been sent to its end.
 //! * **The way home.** When an exchange has ended cleanly, Pingora asks its stream, before keeping it, whether it is
 //!   still open, by reading from it. A stream whose answer is complete says no (end of file) and thereby learns that it
 //!   may be reused: Pingora drops it, and its drop puts the socket into our own [`Pool`](super::pool::Pool). A stream
@@ -41,6 +44,8 @@ pub struct UpstreamStream {
     /// The request's head, with the lines that were added to it, as far as it was not sent.
     outgoing: Vec<u8>,
     head_sent: bool,
+    /// How often Pingora has said that a part of the request is complete: its head, its body.
+    flushes: u8,
     /// The endpoint takes no more of the request. It may have answered before it stopped listening, so reading goes on.
     deaf: bool,
     /// When a byte last went either way.
@@ -79,6 +84,7 @@ impl UpstreamStream {
             head: Vec::new(),
             outgoing: Vec::new(),
             head_sent: false,
+            flushes: 0,
             deaf: false,
             moved: Instant::now(),
             waiting: None,
@@ -251,6 +257,9 @@ impl AsyncRead for UpstreamStream {
             self.released = true;
             return Poll::Ready(Ok(()));
         }
+        if self.call.asked().upgrade && self.flushes < 2 {
+            return Poll::Pending; // this very task flushes next, and then reads again
+        }
         let before = buf.filled().len();
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
         match Pin::new(&mut connection.socket).poll_read(cx, buf) {
@@ -330,7 +339,9 @@ impl AsyncWrite for UpstreamStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_head_out(cx)
+        ready!(self.poll_head_out(cx))?;
+        self.flushes = self.flushes.saturating_add(1);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

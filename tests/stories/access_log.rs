@@ -73,7 +73,9 @@ fn a_client_that_hangs_up_is_told_apart_and_is_no_error() {
     );
     until("the upstream is let go", || upstream.open() == 0);
     let log = tetap.log();
-    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+    let alarms = log.lines().filter(|line| line.contains("ERROR") || line.contains("WARN"));
+    let alarms: Vec<_> = alarms.filter(|line| !line.contains("process::descriptors")).collect();
+    assert!(alarms.is_empty(), "{alarms:?}"); // how many files may be open is the machine's affair
 }
 
 #[test]
