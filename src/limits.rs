@@ -39,6 +39,9 @@ pub const CONNECTION_OPTIONS: usize = 16;
 /// Most 1xx answers before the final one. RFC 9110 sets no bound; one 100 and a few 103 are usual.
 pub const INTERIM_RESPONSES: u32 = 16;
 
+/// Bytes of an answer that are read ahead while the request's body cannot be written: enough for both to get on with it.
+pub const ANSWER_AHEAD_BYTES: usize = 1024 * 1024;
+
 /// Longest line of a chunk header, extensions included: extensions are not in use, and a long one is an attack.
 pub const CHUNK_LINE_BYTES: usize = 1024;
 

@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -46,6 +47,8 @@ pub struct UpstreamStream {
     head_sent: bool,
     /// How often Pingora has said that a part of the request is complete: its head, its body.
     flushes: u8,
+    /// Bytes of the answer that were read while the request could not be written.
+    ahead: BytesMut,
     /// The endpoint takes no more of the request. It may have answered before it stopped listening, so reading goes on.
     deaf: bool,
     /// When a byte last went either way.
@@ -85,6 +88,7 @@ impl UpstreamStream {
             outgoing: Vec::new(),
             head_sent: false,
             flushes: 0,
+            ahead: BytesMut::new(),
             deaf: false,
             moved: Instant::now(),
             waiting: None,
@@ -260,6 +264,9 @@ impl AsyncRead for UpstreamStream {
         if self.call.asked().upgrade && self.flushes < 2 {
             return Poll::Pending; // this very task flushes next, and then reads again
         }
+        if !self.ahead.is_empty() {
+            return Poll::Ready(self.give_ahead(buf));
+        }
         let before = buf.filled().len();
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
         match Pin::new(&mut connection.socket).poll_read(cx, buf) {
@@ -287,6 +294,7 @@ impl UpstreamStream {
         };
         match Pin::new(&mut connection.socket).poll_write(cx, data) {
             Poll::Pending => {
+                self.read_ahead(cx);
                 let due = self.moved + self.call.timeouts().idle;
                 self.poll_late(cx, Some(due)).map(Err)
             }
@@ -299,6 +307,28 @@ impl UpstreamStream {
                 Poll::Ready(Ok(written))
             }
         }
+    }
+
+    /// Pingora does not read while it writes. An endpoint that answers while it reads would wait for us to read, and we
+    /// for it; so its bytes are taken in, up to a bound. An end or an error shows again when Pingora reads.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) {
+        let Some(connection) = &mut self.connection else { return };
+        while self.ahead.len() < limits::ANSWER_AHEAD_BYTES {
+            let socket = Pin::new(&mut connection.socket);
+            let Poll::Ready(Ok(1..)) = tokio_util::io::poll_read_buf(socket, cx, &mut self.ahead) else {
+                return;
+            };
+            self.moved = Instant::now();
+        }
+    }
+
+    /// Hands out what was read ahead.
+    fn give_ahead(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+        let bytes = self.ahead.split_to(self.ahead.len().min(buf.remaining()));
+        let taken = self.follow(&bytes)?;
+        buf.put_slice(&bytes[..taken]);
+        self.arrived();
+        Ok(())
     }
 
     /// Sends what is left of the head.
@@ -361,7 +391,10 @@ impl VirtualSocket for UpstreamStream {
 
 impl Drop for UpstreamStream {
     fn drop(&mut self) {
-        let clean = self.released && !self.deaf && matches!(self.reading, Reading::Complete(true));
+        let clean = self.released
+            && !self.deaf
+            && self.ahead.is_empty()
+            && matches!(self.reading, Reading::Complete(true));
         if let Some(mut connection) = self.connection.take().filter(|_| clean) {
             connection.watchdog.clear();
             self.call.pool().put(connection, Instant::now());

@@ -222,3 +222,17 @@ routes: [{{match: {{path: {{prefix: /}}}}, respond: {{body: {body}}}}}]"
     client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
     assert_eq!(tetap.access_log(1)[0]["cause"], "client_closed");
 }
+
+#[test]
+fn an_answer_may_flow_while_its_request_still_does() {
+    let upstream = Scripted::start(|talk| {
+        talk.head();
+        talk.write("HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\nConnection: close\r\n\r\n");
+        while talk.read_exact(50_000).is_some_and(|piece| talk.write(piece)) {}
+    });
+    let tetap = Tetap::to(&[upstream.address()]);
+    let file = large_file(&tetap);
+    let (url, got) = (format!("http://{}/", tetap.address("web")), format!("{file}.got"));
+    run("curl", &["-sS", "-m", "30", "-H", "Expect:", "-o", &got, "-T", &file, &url]);
+    run("cmp", &[&file, &got]);
+}
