@@ -99,3 +99,43 @@ fn an_ipv6_endpoint_is_asked() {
     let tetap = Tetap::to(&[upstream.address()]);
     assert_eq!(tetap.get("/").text(), "six");
 }
+
+#[test]
+fn a_unix_socket_gives_no_answer_that_could_look_whole() {
+    let upstream = Scripted::start(|talk| {
+        while talk.request().is_some() {
+            talk.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+        }
+    });
+    let tetap = Tetap::start(&format!(
+        "listeners: [{{name: web, address: \"unix:{{dir}}/web.sock\"}}]
+upstreams: {{u: {{endpoints: [\"{}\"]}}}}
+routes: [{{match: {{path: {{prefix: /}}}}, upstream: u}}]",
+        upstream.address()
+    ));
+    let connect = || Client::connect_unix(&tetap.dir().join("web.sock"));
+    assert_eq!(connect().get("/").text(), "hello");
+    let old = connect().send("GET / HTTP/1.0\r\nHost: t\r\n\r\n").read_answer();
+    assert_eq!(old.verdict(), (505, "version_not_supported".to_string()));
+}
+
+#[test]
+fn a_request_without_a_host_gets_one() {
+    let upstream = Scripted::answering("old");
+    let tetap = Tetap::to(&[upstream.address()]);
+    assert_eq!(tetap.client().send("GET / HTTP/1.0\r\n\r\n").read_answer().text(), "old");
+    let address = upstream.address().to_string();
+    assert_eq!(upstream.requests()[0].head.one("host"), Some(address.as_str()));
+}
+
+#[test]
+fn answers_of_our_own_are_edited_too() {
+    let tetap = Tetap::start(
+        "routes:
+  - {match: {path: {exact: /fixed}}, respond: {body: hi}, response_headers: {set: {X-Team: orders}}}
+  - {match: {path: {exact: /old}}, redirect: {to: /new}, response_headers: {remove: [Via]}}",
+    );
+    assert_eq!(tetap.get("/fixed").head.one("x-team"), Some("orders"));
+    let moved = tetap.get("/old");
+    assert_eq!((moved.status, moved.head.one("via")), (308, None));
+}
