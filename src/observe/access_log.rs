@@ -151,14 +151,6 @@ impl AccessLog {
         }
     }
 
-    /// Opens the file again by its name, after it has been renamed. Lines not yet written go to the new file.
-    ///
-    /// # Errors
-    /// The file cannot be opened; the old one stays in use.
-    pub fn reopen(&self) -> io::Result<()> {
-        self.writer.as_ref().map_or(Ok(()), Writer::reopen)
-    }
-
     /// Writes out what is there, within [`writer::LAST_WORDS`]; nothing is written after it. For an owner who cannot know
     /// whether somebody else still holds the log when the process ends.
     pub fn close(&self) {
