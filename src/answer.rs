@@ -10,6 +10,9 @@ use crate::failure::Cause;
 /// `Content-Type` of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// What stands in `Via`, both ways (RFC 9110, section 7.6.3): the version that we speak, and our name.
+pub const VIA: &str = "1.1 tetap";
+
 /// What `OPTIONS *` answers: the methods that are in general understood (RFC 9110, section 9.3.7).
 pub const ALLOW_IN_GENERAL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
@@ -32,7 +35,7 @@ pub fn problem_on_the_wire(cause: Cause, detail: Option<&str>, request_id: &str,
     let allow = (cause == Cause::MethodNotAllowed).then(|| format!("Allow: {ALLOW_IN_GENERAL}\r\n"));
     format!(
         "{}Content-Type: {PROBLEM_JSON}\r\nContent-Length: {}\r\n{}{}X-Request-Id: {request_id}\r\n\
-         Via: 1.1 tetap\r\nDate: {date}\r\nConnection: close\r\n\r\n{body}",
+         Via: {VIA}\r\nDate: {date}\r\nConnection: close\r\n\r\n{body}",
         status_line(cause.status()),
         body.len(),
         retry.unwrap_or_default(),
@@ -45,7 +48,7 @@ pub fn problem_on_the_wire(cause: Cause, detail: Option<&str>, request_id: &str,
 pub fn options_on_the_wire(request_id: &str, date: &str, keep_alive: bool) -> Vec<u8> {
     let connection = if keep_alive { "keep-alive" } else { "close" };
     format!(
-        "{}Allow: {ALLOW_IN_GENERAL}\r\nX-Request-Id: {request_id}\r\nVia: 1.1 tetap\r\nDate: {date}\r\n\
+        "{}Allow: {ALLOW_IN_GENERAL}\r\nX-Request-Id: {request_id}\r\nVia: {VIA}\r\nDate: {date}\r\n\
          Connection: {connection}\r\n\r\n",
         status_line(StatusCode::NO_CONTENT),
     )

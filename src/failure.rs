@@ -2,23 +2,12 @@
 //!
 //! A proxy fails in many places, and each place is tempted to make up its own words. Then the access log says one
 //! thing, the metric another, and the client a third. Here every failure that the proxy itself answers, or that ends an
-//! exchange early, is one [`Cause`]; its status, its sentence and whose fault it is stand beside it, and nowhere else.
+//! exchange early, is one [`Cause`]; its status and its sentence stand beside it, and nowhere else.
 //!
 //! The rule for the status: **502** a bad answer came, **503** there was nobody to ask, **504** the answer came too
 //! late (RFC 9110, sections 15.6.3 to 15.6.5); 4xx when the client can do better.
 
 use http::StatusCode;
-
-/// Who has to act so that it does not happen again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The client sent something wrong, or went away.
-    Client,
-    /// An upstream is down, slow or does not speak HTTP.
-    Upstream,
-    /// The proxy's own configuration, capacity or code.
-    Proxy,
-}
 
 /// Why an exchange did not end with an upstream's own answer.
 ///
@@ -118,27 +107,6 @@ impl Cause {
             Cause::UpstreamReset | Cause::UpstreamInvalid => StatusCode::BAD_GATEWAY,
             Cause::ClientClosed => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Cause::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    /// Whose fault it is.
-    pub const fn fault(self) -> Fault {
-        match self {
-            Cause::BadRequest
-            | Cause::UriTooLong
-            | Cause::HeaderTooLarge
-            | Cause::BodyTooLarge
-            | Cause::VersionNotSupported
-            | Cause::RequestTimeout
-            | Cause::NoRoute
-            | Cause::MethodNotAllowed
-            | Cause::ClientClosed => Fault::Client,
-            Cause::NoEndpoint
-            | Cause::ConnectFailed
-            | Cause::UpstreamTimeout
-            | Cause::UpstreamReset
-            | Cause::UpstreamInvalid => Fault::Upstream,
-            Cause::Overloaded | Cause::Internal => Fault::Proxy,
         }
     }
 

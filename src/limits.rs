@@ -67,6 +67,9 @@ pub const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// Access log lines waiting for a slow disk, in bytes. About 20,000 lines; past that lines are dropped and counted.
 pub const ACCESS_LOG_QUEUE_BYTES: usize = 8 * 1024 * 1024;
 
+/// Bytes of a refused request's target that the access log shows: enough to know it by, and too few to fill a disk with.
+pub const REFUSED_TARGET_BYTES: usize = 256;
+
 /// Longest `X-Request-Id` that is taken over from a client.
 pub const REQUEST_ID_BYTES: usize = 128;
 

@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::linger::Linger;
 use self::socket::Peer;
 use crate::clock::{Instant, SystemTime};
-use crate::hygiene::forwarding::ClientAddress;
+use crate::hygiene::forwarding::{ClientAddress, Scheme};
 use crate::limit::{Census, Client};
 use crate::observe::metrics::{Held, ListenerMetrics, Metrics, Refusal};
 use crate::plan;
@@ -84,6 +84,8 @@ struct Remembered {
 pub struct Told {
     /// Who asked.
     pub client: ClientAddress,
+    /// By what, as far as can be believed.
+    pub scheme: Scheme,
     /// The forwarding fields as lines of a head.
     pub lines: Box<[u8]>,
 }

@@ -39,7 +39,7 @@ pub struct Failed {
     pub others: bool,
 }
 
-/// The decision, and why: the reason stands in the program log and in `explain`.
+/// The decision, and why: the reason is for the program log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Try again.

@@ -6,8 +6,9 @@ use std::panic::{self, PanicHookInfo};
 use env_logger::Env;
 
 /// This program's own lines from `info`, those of the libraries beneath it from `warn`: the proxy engine comments on every
-/// connection below that.
-const DEFAULT_FILTER: &str = "warn,tetap=info";
+/// connection below that. Its request loop warns of every upstream that answers early or closes, which the access log
+/// tells already.
+const DEFAULT_FILTER: &str = "warn,pingora_proxy=error,tetap=info";
 
 /// Starts the log, and sends panics there: one that ends only a task would else be seen by nobody who reads logs.
 pub fn start() {

@@ -34,7 +34,6 @@ pub struct BodyScanner {
     at: At,
     /// Bytes of the present chunk line or trailer section.
     line_bytes: usize,
-    payload_bytes: u64,
 }
 
 /// What the next byte is.
@@ -80,17 +79,7 @@ impl BodyScanner {
             Framing::Length(length) => At::Length(length),
             Framing::Chunked => At::Size { size: 0, digits: 0 },
         };
-        BodyScanner { at, line_bytes: 0, payload_bytes: 0 }
-    }
-
-    /// Bytes of content so far: without chunk lines and trailers.
-    pub fn payload_bytes(&self) -> u64 {
-        self.payload_bytes
-    }
-
-    /// Whether the message has ended. A body without bytes has ended before any are fed.
-    pub fn is_complete(&self) -> bool {
-        self.at == At::End
+        BodyScanner { at, line_bytes: 0 }
     }
 
     /// Follows the next slice of the stream.
@@ -122,7 +111,6 @@ impl BodyScanner {
     /// Steps over content; gives the number of bytes stepped over.
     fn content(&mut self, left: u64, bytes: &[u8], more: fn(u64) -> At, then: At) -> usize {
         let step = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-        self.payload_bytes += step as u64;
         self.at = if step as u64 == left { then } else { more(left - step as u64) };
         step
     }
@@ -204,14 +192,13 @@ mod tests {
 
     use super::*;
 
-    /// Verdict on a whole input, and the content that passed.
-    fn whole(framing: Framing, bytes: &[u8]) -> (Passed, u64) {
-        let mut scanner = BodyScanner::new(framing);
-        (scanner.feed(bytes), scanner.payload_bytes())
+    /// Verdict on a whole input.
+    fn whole(framing: Framing, bytes: &[u8]) -> Passed {
+        BodyScanner::new(framing).feed(bytes)
     }
 
     /// The same of an input in slices, counted from its beginning.
-    fn sliced<'b>(framing: Framing, slices: impl IntoIterator<Item = &'b [u8]>) -> (Passed, u64) {
+    fn sliced<'b>(framing: Framing, slices: impl IntoIterator<Item = &'b [u8]>) -> Passed {
         let mut scanner = BodyScanner::new(framing);
         let (mut before, mut verdict) = (0, scanner.feed(b""));
         for slice in slices {
@@ -224,43 +211,43 @@ mod tests {
             };
             before += slice.len();
         }
-        (verdict, scanner.payload_bytes())
+        verdict
     }
 
     #[test]
     fn a_length_is_counted_down() {
-        assert_eq!(whole(Framing::Length(5), b"hel"), (Passed::All, 3));
-        assert_eq!(whole(Framing::Length(5), b"hello"), (Passed::End(5), 5));
-        assert_eq!(whole(Framing::Length(5), b"helloGET /"), (Passed::End(5), 5));
-        assert_eq!(whole(Framing::Length(u64::MAX), b"hello"), (Passed::All, 5));
+        assert_eq!(whole(Framing::Length(5), b"hel"), Passed::All);
+        assert_eq!(whole(Framing::Length(5), b"hello"), Passed::End(5));
+        assert_eq!(whole(Framing::Length(5), b"helloGET /"), Passed::End(5));
+        assert_eq!(whole(Framing::Length(u64::MAX), b"hello"), Passed::All);
     }
 
     #[test]
     fn no_body_has_ended_before_it_began() {
         for framing in [Framing::None, Framing::Length(0)] {
-            assert!(BodyScanner::new(framing).is_complete());
-            assert_eq!(whole(framing, b"GET /"), (Passed::End(0), 0));
+            assert_eq!(whole(framing, b""), Passed::End(0));
+            assert_eq!(whole(framing, b"GET /"), Passed::End(0));
         }
     }
 
-    /// RFC section, body, content bytes.
-    const SOUND: &[(&str, &str, u64)] = &[
-        ("9112 7.1 the last chunk alone", "0\r\n\r\n", 0),
-        ("9112 7.1 two chunks", "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", 11),
-        ("9112 7.1 hex in both cases", "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", 20),
-        ("9112 7.1 leading zeros", "0000000000000005\r\nhello\r\n000\r\n\r\n", 5),
-        ("9112 7.1 content that looks like framing", "5\r\n0\r\n\r\n\r\n0\r\n\r\n", 5),
-        ("9112 7.1.1 an extension", "5;a=b\r\nhello\r\n0;last\r\n\r\n", 5),
-        ("9112 7.1.1 white space around it", "5 \t; a = \"b;c\" ;d\r\nhello\r\n0\r\n\r\n", 5),
-        ("9112 7.1.2 trailers", "0\r\nExpires: never\r\nX-Sum:\t1 2\r\n\r\n", 0),
-        ("9112 7.1.2 an empty trailer value", "0\r\nX:\r\n\r\n", 0),
+    /// RFC section, body.
+    const SOUND: &[(&str, &str)] = &[
+        ("9112 7.1 the last chunk alone", "0\r\n\r\n"),
+        ("9112 7.1 two chunks", "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"),
+        ("9112 7.1 hex in both cases", "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n"),
+        ("9112 7.1 leading zeros", "0000000000000005\r\nhello\r\n000\r\n\r\n"),
+        ("9112 7.1 content that looks like framing", "5\r\n0\r\n\r\n\r\n0\r\n\r\n"),
+        ("9112 7.1.1 an extension", "5;a=b\r\nhello\r\n0;last\r\n\r\n"),
+        ("9112 7.1.1 white space around it", "5 \t; a = \"b;c\" ;d\r\nhello\r\n0\r\n\r\n"),
+        ("9112 7.1.2 trailers", "0\r\nExpires: never\r\nX-Sum:\t1 2\r\n\r\n"),
+        ("9112 7.1.2 an empty trailer value", "0\r\nX:\r\n\r\n"),
     ];
 
     #[test]
     fn chunks_are_followed_to_their_end() {
-        for (rule, body, content) in SOUND {
+        for (rule, body) in SOUND {
             let stream = format!("{body}GET / HTTP/1.1\r\n");
-            let want = (Passed::End(body.len()), *content);
+            let want = Passed::End(body.len());
             assert_eq!(whole(Framing::Chunked, stream.as_bytes()), want, "{rule}");
             assert_eq!(sliced(Framing::Chunked, stream.as_bytes().chunks(1)), want, "{rule}");
         }
@@ -302,7 +289,7 @@ mod tests {
     #[test]
     fn chunks_with_two_readings_are_broken() {
         for (rule, body) in BROKEN {
-            for (verdict, _) in [
+            for verdict in [
                 whole(Framing::Chunked, body.as_bytes()),
                 sliced(Framing::Chunked, body.as_bytes().chunks(1)),
             ] {
@@ -316,29 +303,23 @@ mod tests {
         let mut scanner = BodyScanner::new(Framing::Chunked);
         let verdict = scanner.feed(b"x");
         assert_eq!(scanner.feed(b"0\r\n\r\n"), verdict);
-        assert!(!scanner.is_complete());
+        assert!(matches!(verdict, Passed::Broken(_)));
     }
 
     #[test]
     fn lines_and_trailers_are_bounded() {
         let chunk = |length: usize| format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(length - 4));
-        assert!(matches!(whole(Framing::Chunked, chunk(CHUNK_LINE_BYTES).as_bytes()).0, Passed::End(_)));
-        assert!(matches!(
-            whole(Framing::Chunked, chunk(CHUNK_LINE_BYTES + 1).as_bytes()).0,
-            Passed::Broken(_)
-        ));
+        assert!(matches!(whole(Framing::Chunked, chunk(CHUNK_LINE_BYTES).as_bytes()), Passed::End(_)));
+        assert!(matches!(whole(Framing::Chunked, chunk(CHUNK_LINE_BYTES + 1).as_bytes()), Passed::Broken(_)));
 
         let trailers = |length: usize| format!("0\r\nX: {}\r\n\r\n", "x".repeat(length - 7));
-        assert!(matches!(whole(Framing::Chunked, trailers(TRAILER_BYTES).as_bytes()).0, Passed::End(_)));
-        assert!(matches!(
-            whole(Framing::Chunked, trailers(TRAILER_BYTES + 1).as_bytes()).0,
-            Passed::Broken(_)
-        ));
+        assert!(matches!(whole(Framing::Chunked, trailers(TRAILER_BYTES).as_bytes()), Passed::End(_)));
+        assert!(matches!(whole(Framing::Chunked, trailers(TRAILER_BYTES + 1).as_bytes()), Passed::Broken(_)));
     }
 
     /// The end of a whole chunked body, read the slow and obvious way; `None` when it is broken or cut off.
-    fn reference(mut rest: &str) -> Option<(usize, u64)> {
-        let (whole, mut content) = (rest.len(), 0);
+    fn reference(mut rest: &str) -> Option<usize> {
+        let whole = rest.len();
         loop {
             let (line, after) = rest.split_once("\r\n")?;
             let (size, extension) = line.split_at(line.find([' ', '\t', ';']).unwrap_or(line.len()));
@@ -351,10 +332,9 @@ mod tests {
             let is_hex = (1..=16).contains(&size.len()) && size.bytes().all(|byte| byte.is_ascii_hexdigit());
             let size = usize::from_str_radix(size, 16).ok().filter(|_| is_hex)?;
             if size == 0 {
-                return Some((whole - reference_trailers(after)?.len(), content));
+                return Some(whole - reference_trailers(after)?.len());
             }
             rest = after.get(size..)?.strip_prefix("\r\n")?;
-            content += size as u64;
         }
     }
 
@@ -386,9 +366,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_obvious_reader_agrees(body in tricky_body()) {
-            let (verdict, content) = whole(Framing::Chunked, body.as_bytes());
-            match verdict {
-                Passed::End(len) => prop_assert_eq!(reference(&body), Some((len, content))),
+            match whole(Framing::Chunked, body.as_bytes()) {
+                Passed::End(len) => prop_assert_eq!(reference(&body), Some(len)),
                 _ => prop_assert_eq!(reference(&body), None),
             }
         }
@@ -412,9 +391,11 @@ mod tests {
             length in any::<u64>(),
         ) {
             let _ = whole(Framing::Chunked, &bytes);
-            let (verdict, content) = whole(Framing::Length(length), &bytes);
-            prop_assert_eq!(content, length.min(bytes.len() as u64));
-            prop_assert_eq!(verdict == Passed::All, length > bytes.len() as u64);
+            let want = match usize::try_from(length) {
+                Ok(length) if length <= bytes.len() => Passed::End(length),
+                _ => Passed::All,
+            };
+            prop_assert_eq!(whole(Framing::Length(length), &bytes), want);
         }
     }
 }

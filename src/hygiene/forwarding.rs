@@ -16,6 +16,9 @@
 //!   proxies set one and pass the client's own version of the other.
 //! - A unix socket's peer has no address, so no network holds it: it is not trusted, and is called `unknown`
 //!   (RFC 7239, section 6.2).
+//! - A field may come in **disguise**: CGI (RFC 3875, section 4.1.18) and what grew out of it turn `-` into `_`,
+//!   so that an application sees `X_Forwarded_For` and `X-Forwarded-For` as one. [`impostors`] names such
+//!   fields, from anybody: no honest proxy sends them.
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
@@ -39,6 +42,42 @@ pub const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-po
 /// All fields that are set here.
 pub const FIELDS: [HeaderName; 5] =
     [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT, header::FORWARDED];
+
+/// What is worth a disguise. `Host` and `Forwarded` have no `-` to write otherwise.
+const IMITATED: [&str; 8] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    X_REAL_IP,
+    "x-request-id",
+    "content-length",
+    "transfer-encoding",
+];
+const X_REAL_IP: &str = "x-real-ip";
+
+/// Fields that an upstream must not get, whatever the proxy itself sets: names that become the one of a field that
+/// decides who the client is or where the message ends, once `_` is read as `-`; and from a peer whose word does not
+/// count, `X-Real-IP`, the oldest of the forwarding fields, which is set by nobody here.
+///
+/// Nothing is allocated where there is none.
+pub fn impostors(headers: &HeaderMap, is_trusted: bool) -> SmallVec<[HeaderName; 4]> {
+    let suspects = headers.keys().filter(|name| is_impostor(name.as_str(), is_trusted));
+    suspects.cloned().collect()
+}
+
+/// Most names have no underscore, and that is quickly seen.
+fn is_impostor(name: &str, is_trusted: bool) -> bool {
+    match memchr::memchr(b'_', name.as_bytes()) {
+        Some(_) => IMITATED.iter().any(|original| is_disguised(name, original)),
+        None => !is_trusted && name == X_REAL_IP,
+    }
+}
+
+fn is_disguised(name: &str, original: &str) -> bool {
+    let undisguised = name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
+    name.len() == original.len() && undisguised.eq(original.bytes())
+}
 
 /// What the client connected by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -620,6 +659,41 @@ mod tests {
             assert_eq!(text(&told.x_host), Some(*host), "{fields:?}");
             assert_eq!(text(&told.x_port), Some(*port), "{fields:?}");
         }
+    }
+
+    /// Fields, whether the peer is trusted, and which of them are to be dropped.
+    type Disguises = (&'static [&'static str], bool, &'static [&'static str]);
+
+    const DISGUISES: &[Disguises] = &[
+        (&["X_Forwarded_For", "x-forwarded_for"], false, &["x_forwarded_for", "x-forwarded_for"]),
+        (&["X_Forwarded_Proto", "X_Forwarded_Host"], true, &["x_forwarded_proto", "x_forwarded_host"]),
+        (&["X_Forwarded_Port", "X_Request_Id"], false, &["x_forwarded_port", "x_request_id"]),
+        (&["Content_Length", "Transfer_Encoding"], true, &["content_length", "transfer_encoding"]),
+        (&["X-Real-IP"], false, &["x-real-ip"]),
+        (&["X-Real-IP"], true, &[]),
+        (&["X_Real_IP"], true, &["x_real_ip"]),
+        (&["X_Forwarded_Fo", "X_Forwarded_Fort", "_host", "api_key", "_"], false, &[]),
+    ];
+
+    #[test]
+    fn a_field_in_disguise_is_found() {
+        for (names, trusted, dropped) in DISGUISES {
+            let fields: Vec<_> = names.iter().map(|name| (*name, "1")).collect();
+            let impostors = impostors(&headers(&fields), *trusted);
+            let mut found: Vec<_> = impostors.iter().map(HeaderName::as_str).collect();
+            found.sort_unstable();
+            let mut wanted = dropped.to_vec();
+            wanted.sort_unstable();
+            assert_eq!(found, wanted, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_proxy_sets_or_judges_itself_is_no_impostor() {
+        let mut names = FIELDS.to_vec();
+        names.extend([header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING]);
+        let fields: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        assert!(impostors(&headers(&fields), false).is_empty());
     }
 
     proptest! {

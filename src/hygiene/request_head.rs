@@ -105,6 +105,15 @@ impl RequestHead<'_> {
         }
     }
 
+    /// The value of a field that is there exactly once.
+    pub fn only(&self, name: &str) -> Option<&[u8]> {
+        let fields = Span { start: self.request_line.end + 2, end: self.raw.len() }.of(self.raw);
+        let lines = fields.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let named = |field: &Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
+        let mut found = lines.filter_map(|line| Field::parse(line).ok()).filter(named);
+        found.next().map(|field| field.value).filter(|_| found.next().is_none())
+    }
+
     fn is_canonical(&self) -> bool {
         self.request_line.start == 0 && self.authority.is_none() && matches!(self.path, Cow::Borrowed(_))
     }

@@ -9,20 +9,21 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use bytes::{Buf, BytesMut};
+use http::Version;
 use log::debug;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 use tokio::io::AsyncWriteExt;
 
 use super::client::Client;
-use super::refuse::{self, Refused};
+use super::refuse::{self, Glimpse, Refused, Trace};
 use super::socket::{Peer, Transport};
 use super::{Arrival, Memory, Visit};
 use crate::answer;
 use crate::clock::{Instant, SystemTime};
-use crate::failure::Cause;
 use crate::hygiene::framing::Framing;
 use crate::hygiene::request_head::{HeadLimits, RequestHead, RequestScanner, Scan, TargetForm};
+use crate::hygiene::request_id;
 use crate::runtime::Runtime;
 
 /// A connection that was let in.
@@ -49,7 +50,7 @@ enum Next {
 struct Judged {
     len: usize,
     canonical: Option<Vec<u8>>,
-    asterisk: bool,
+    asterisk: Option<Box<Asterisk>>,
     host: String,
     framing: Framing,
     keep_alive: bool,
@@ -57,6 +58,14 @@ struct Judged {
     upgrade_websocket: bool,
     time: SystemTime,
     started: Instant,
+}
+
+/// What is kept of the head of an `OPTIONS *`, which is answered here.
+struct Asterisk {
+    protocol: &'static str,
+    request_id: String,
+    user_agent: Option<Vec<u8>>,
+    referer: Option<Vec<u8>>,
 }
 
 /// What a read brought.
@@ -86,7 +95,7 @@ impl Connection {
             match self.next(patience).await {
                 Next::Nothing => return,
                 Next::Refused(refused) => return self.refuse(refused).await,
-                Next::Request(judged) if judged.asterisk => {
+                Next::Request(judged) if judged.asterisk.is_some() => {
                     if !self.answer_options(judged).await {
                         return;
                     }
@@ -187,23 +196,51 @@ impl Connection {
     /// `OPTIONS *` asks about the server as a whole (RFC 9110, section 9.3.7), so there is no upstream to ask. Says
     /// whether the connection can go on.
     async fn answer_options(&mut self, judged: Judged) -> bool {
+        let Some(asterisk) = &judged.asterisk else { return false };
         self.client.ahead().advance(judged.len);
         let keep = judged.keep_alive && judged.framing.is_empty() && !self.visit.door.is_draining();
-        let answer = answer::options_on_the_wire(&refuse::fresh_request_id(), &refuse::date(), keep);
+        let answer = answer::options_on_the_wire(&asterisk.request_id, &refuse::date(), keep);
         self.client.begin(judged.framing);
-        self.client.write_all(&answer).await.is_ok() && self.client.flush().await.is_ok() && keep
+        let sent = self.client.write_all(&answer).await.is_ok() && self.client.flush().await.is_ok();
+        let trace = asterisk.trace(&judged);
+        refuse::record(&self.runtime, &self.visit.door, self.peer, &trace);
+        sent && keep
     }
 
     async fn refuse(mut self, refused: Refused) {
-        let (door, request_id) = (&self.visit.door, refuse::fresh_request_id());
-        refuse::record(&self.runtime, door, self.peer, &refused, &request_id);
-        if refused.cause == Cause::ClientClosed {
-            return;
-        }
-        let answer = answer::problem_on_the_wire(refused.cause, refused.detail, &request_id, &refuse::date());
+        let (runtime, door) = (&self.runtime, &self.visit.door);
+        let answer = refused.answer(runtime, door, self.peer, self.client.ahead());
         let sent = self.client.write_all(&answer).await.is_ok() && self.client.flush().await.is_ok();
-        debug!("refused {:?}: {} ({:?}), told: {sent}", self.peer, refused.cause.as_str(), refused.detail);
+        debug!("refused {:?}: {refused}, told: {sent}", self.peer);
         self.client.abandon();
+    }
+}
+
+impl Asterisk {
+    fn new(head: &RequestHead<'_>) -> Asterisk {
+        let theirs = head.only("x-request-id").filter(|id| request_id::may_keep(id));
+        let theirs = theirs.and_then(|id| std::str::from_utf8(id).ok());
+        Asterisk {
+            protocol: if head.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            request_id: theirs.map_or_else(refuse::fresh_request_id, str::to_owned),
+            user_agent: head.only("user-agent").map(<[u8]>::to_vec),
+            referer: head.only("referer").map(<[u8]>::to_vec),
+        }
+    }
+
+    fn trace<'a>(&'a self, judged: &'a Judged) -> Trace<'a> {
+        Trace {
+            status: 204,
+            cause: None,
+            line: Glimpse { method: "OPTIONS", target: b"*", protocol: self.protocol },
+            host: &judged.host,
+            bytes_sent: 0,
+            request_id: &self.request_id,
+            user_agent: self.user_agent.as_deref(),
+            referer: self.referer.as_deref(),
+            time: judged.time,
+            started: judged.started,
+        }
     }
 }
 
@@ -212,7 +249,7 @@ impl Judged {
         Judged {
             len: head.len,
             canonical: head.canonical(),
-            asterisk: head.form == TargetForm::Asterisk,
+            asterisk: (head.form == TargetForm::Asterisk).then(|| Box::new(Asterisk::new(head))),
             host: head.host.as_ref().to_owned(),
             framing: head.framing,
             keep_alive: head.keep_alive,

@@ -79,15 +79,15 @@ pub struct Record<'a> {
     pub listener: &'a str,
     /// Who asked.
     pub client: Client,
-    /// Empty where the request could not be parsed.
+    /// Empty where there was nothing that looks like one.
     pub method: &'a str,
-    /// `http` or `https`, as the client used it.
+    /// `http` or `https`, as the client used it, as far as that is known.
     pub scheme: &'a str,
     /// Empty where the request names none.
     pub host: &'a [u8],
-    /// Path and query as sent.
+    /// Path in normal form and query; of a refused head the beginning of what was sent.
     pub target: &'a [u8],
-    /// `HTTP/1.0` or `HTTP/1.1`; empty where the request could not be parsed.
+    /// `HTTP/1.0` or `HTTP/1.1`, of a refused head perhaps another; empty where there was none.
     pub protocol: &'a str,
     /// The final status.
     pub status: u16,
@@ -149,14 +149,6 @@ impl AccessLog {
             line::append(&mut scratch, self.format, record);
             writer.append(&scratch);
         }
-    }
-
-    /// Opens the file again by its name, after it has been renamed. Lines not yet written go to the new file.
-    ///
-    /// # Errors
-    /// The file cannot be opened; the old one stays in use.
-    pub fn reopen(&self) -> io::Result<()> {
-        self.writer.as_ref().map_or(Ok(()), Writer::reopen)
     }
 
     /// Writes out what is there, within [`writer::LAST_WORDS`]; nothing is written after it. For an owner who cannot know

@@ -4,8 +4,7 @@
 //! a scanner fills the memory of the monitoring system; or each request looks its series up by text, and the map's lock
 //! becomes the slowest part of the fast path. So label values here come from the configuration only, and whoever counts
 //! asks once, when a snapshot is built, for a handle ([`RouteMetrics`], [`ListenerMetrics`], …) that is a few pointers to
-//! atomics. The same name gives the same series again, so counters survive a reload; [`Metrics::forget_route`] and its
-//! siblings take away what the new configuration no longer has.
+//! atomics. The same name gives the same series again, so a counter lasts as long as the process.
 //!
 //! | series | type | says |
 //! |---|---|---|
@@ -49,9 +48,9 @@ const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 pub enum Outcome {
     /// An answer came, whatever its status.
     Ok,
-    /// No connection: refused, unreachable, or not within the connect timeout.
+    /// No connection: refused or unreachable.
     ConnectFailed,
-    /// Connected, but the answer did not come in time.
+    /// Something did not come in time: the connection, the answer, or its next byte.
     Timeout,
     /// The endpoint closed or reset the connection.
     Reset,
@@ -314,46 +313,12 @@ impl Metrics {
         &self.draining
     }
 
-    /// Takes a route's series away. Requests that still hold its handle count unseen.
-    pub fn forget_route(&self, name: &str) {
-        for code in CODES {
-            forget(self.requests.remove_label_values(&[name, code]));
-        }
-        forget(self.duration.remove_label_values(&[name]));
-    }
-
-    /// Takes a listener's series away.
-    pub fn forget_listener(&self, name: &str) {
-        forget(self.connections.remove_label_values(&[name]));
-        forget(self.accepted.remove_label_values(&[name]));
-        for why in Refusal::ALL {
-            forget(self.refused.remove_label_values(&[name, why.as_str()]));
-        }
-    }
-
-    /// Takes an upstream's own series away, but not those of its endpoints.
-    pub fn forget_upstream(&self, name: &str) {
-        forget(self.in_flight.remove_label_values(&[name]));
-        forget(self.pending.remove_label_values(&[name]));
-    }
-
-    /// Takes an endpoint's series away.
-    pub fn forget_endpoint(&self, upstream: &str, endpoint: &str) {
-        for outcome in Outcome::ALL {
-            forget(self.attempts.remove_label_values(&[upstream, endpoint, outcome.as_str()]));
-        }
-        forget(self.opened.remove_label_values(&[upstream, endpoint]));
-    }
-
     /// All series in Prometheus' text format, version 0.0.4.
     pub fn encode(&self) -> String {
         let encoded = TextEncoder::new().encode_to_string(&self.registry.gather());
         encoded.unwrap_or_else(|error| format!("# {error}\n"))
     }
 }
-
-/// What was never there is forgotten already.
-fn forget(_removed: prometheus::Result<()>) {}
 
 /// Makes families and registers each at once, so that none is forgotten.
 struct Families(Registry);
@@ -425,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_name_is_the_same_series_after_a_reload() {
+    fn the_same_name_is_the_same_series() {
         let metrics = Metrics::new();
         metrics.route("orders").finished(200, Duration::ZERO);
         assert_eq!(metrics.route("orders").requests[1].get(), 1);
@@ -455,23 +420,6 @@ mod tests {
         assert_eq!(listener.connections.get(), 2);
         drop((first, second));
         assert_eq!((listener.connections.get(), listener.accepted.get()), (0, 2));
-    }
-
-    #[test]
-    fn what_is_forgotten_leaves_no_series_behind() {
-        let metrics = Metrics::new();
-        let before = metrics.encode();
-        metrics.route("gone");
-        metrics.listener("gone").refuse(Refusal::ClientIp);
-        metrics.upstream("gone");
-        metrics.endpoint("gone", "gone");
-        assert!(metrics.encode().contains("gone"));
-        metrics.forget_route("gone");
-        metrics.forget_listener("gone");
-        metrics.forget_upstream("gone");
-        metrics.forget_endpoint("gone", "gone");
-        metrics.forget_route("never there");
-        assert_eq!(metrics.encode(), before);
     }
 
     #[test]

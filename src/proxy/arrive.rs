@@ -80,7 +80,8 @@ fn told(arrival: &Arrival, headers: &HeaderMap, snapshot: &Snapshot) -> Arc<Told
         return told;
     }
     let forwarding = forwarding(arrival, headers, snapshot);
-    let told = Arc::new(Told { client: forwarding.client, lines: forwarding.lines().into() });
+    let Forwarding { client, scheme, .. } = forwarding;
+    let told = Arc::new(Told { client, scheme, lines: forwarding.lines().into() });
     if let Some(host) = host {
         arrival.memory.keep(snapshot.generation(), host, told.clone());
     }

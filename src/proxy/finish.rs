@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::exchange::Exchange;
 use crate::clock::Instant;
 use crate::failure::Cause;
-use crate::hygiene::forwarding::ClientAddress;
+use crate::hygiene::forwarding::{ClientAddress, Scheme};
 use crate::observe::access_log::{AttemptRecord, Client, Record};
 use crate::runtime::Runtime;
 
@@ -59,7 +59,7 @@ fn log(session: &Session, exchange: &Exchange, runtime: &Runtime, status: u16, t
         listener: &arrival.door.plan().name,
         client: client(exchange),
         method: request.method.as_str(),
-        scheme: "http",
+        scheme: exchange.told.as_ref().map_or(Scheme::Http, |told| told.scheme).as_str(),
         host: arrival.host.as_bytes(),
         target: request.raw_path(),
         protocol: if request.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },

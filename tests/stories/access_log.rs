@@ -55,6 +55,71 @@ fn what_is_refused_is_logged_too() {
     let line = &tetap.access_log(1)[0];
     assert_eq!((line["status"].as_u64(), line["cause"].as_str()), (Some(400), Some("bad_request")), "{line}");
     assert!(line["route"].is_null() && line["attempts"].as_array().unwrap().is_empty(), "{line}");
+    assert_eq!((line["method"].as_str(), line["target"].as_str()), (Some("GET"), Some("/\"")), "{line}");
+    assert!(line["bytes_sent"].as_u64() > Some(0), "{line}");
+}
+
+#[test]
+fn what_was_refused_can_be_seen() {
+    let tetap = Tetap::to(&[nobody()]);
+    let long = format!("/{}", "x".repeat(9000));
+    let rows = [
+        (format!("GET {long} HTTP/1.1\r\nHost: t\r\n\r\n"), 414, &long[..256]),
+        (format!("GET /big HTTP/1.1\r\nHost: t\r\nX: {}\r\n\r\n", "x".repeat(40_000)), 431, "/big"),
+        ("GET /two HTTP/2.0\r\nHost: t\r\n\r\n".to_owned(), 505, "/two"),
+    ];
+    for (number, (request, status, target)) in rows.iter().enumerate() {
+        assert_eq!(tetap.client().send(request).read_answer().status, *status);
+        let line = &tetap.access_log(number + 1)[number];
+        assert_eq!(
+            (line["method"].as_str(), line["target"].as_str()),
+            (Some("GET"), Some(*target)),
+            "{line}"
+        );
+        assert_eq!(line["status"], *status, "{line}");
+    }
+    tetap.client().send("\x16\x03\x01 \r\n").read_answer();
+    let line = &tetap.access_log(4)[3];
+    assert!(line["method"].is_null() && line["target"].is_null(), "{line}");
+}
+
+#[test]
+fn options_for_the_server_leaves_a_line_and_a_count() {
+    let tetap = Tetap::to(&[nobody()]);
+    let mut client = tetap.client();
+    let asked = "OPTIONS * HTTP/1.1\r\nHost: t.test\r\nUser-Agent: me\r\nX-Request-Id: r-1\r\n\r\n";
+    let answer = client.send(asked).read_answer();
+    assert_eq!((answer.status, answer.head.one("x-request-id")), (204, Some("r-1")));
+    let made = client.send("OPTIONS * HTTP/1.1\r\nHost: t\r\nX-Request-Id: a b\r\n\r\n").read_answer();
+    let lines = tetap.access_log(2);
+    for (key, value) in [
+        ("method", "OPTIONS"),
+        ("target", "*"),
+        ("protocol", "HTTP/1.1"),
+        ("host", "t.test"),
+        ("request_id", "r-1"),
+        ("user_agent", "me"),
+    ] {
+        assert_eq!(lines[0][key], value, "{key} in {}", lines[0]);
+    }
+    assert_eq!((lines[0]["status"].as_u64(), lines[0]["cause"].is_null()), (Some(204), true));
+    assert_eq!(lines[1]["request_id"].as_str(), made.head.one("x-request-id"));
+    tetap.wait_for_metric("tetap_requests_total", &["route=\"\"", "code=\"2xx\""], 2.0);
+}
+
+#[test]
+fn the_scheme_is_the_one_that_a_trusted_proxy_names() {
+    let tetap = Tetap::start(
+        "trusted_proxies: [127.0.0.1]
+routes: [{match: {path: {prefix: /}}, respond: {body: x}}]",
+    );
+    for (number, (named, logged)) in
+        [("https", "https"), ("http", "http"), ("gopher", "http")].iter().enumerate()
+    {
+        let fields = format!("X-Forwarded-Proto: {named}\r\n\r\n");
+        tetap.client().send(format!("GET / HTTP/1.1\r\nHost: t\r\n{fields}")).read_answer();
+        assert_eq!(tetap.access_log(number + 1)[number]["scheme"], *logged, "{named}");
+    }
 }
 
 #[test]

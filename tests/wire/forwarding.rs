@@ -150,3 +150,31 @@ fn a_request_id_is_kept_or_made() {
         ],
     );
 }
+
+#[test]
+#[ignore = "nobody asks forwarding::impostors yet"]
+fn a_field_in_disguise_does_not_pass() {
+    let twins = "X_Forwarded_For: 6.6.6.6\r\nx-forwarded_proto: https\r\nX_Request_Id: 6\r\nContent_Length: 9\r\n\
+                 Transfer_Encoding: chunked\r\nX_Real_IP: 6.6.6.6\r\napi_key: 6\r\n";
+    let undisguised = || {
+        arrives()
+            .lacks("x_forwarded_for")
+            .lacks("x-forwarded_proto")
+            .lacks("x_request_id")
+            .lacks("content_length")
+            .lacks("transfer_encoding")
+            .lacks("x_real_ip")
+            .has("api_key: 6")
+    };
+    let real = "X-Real-IP: 6.6.6.6";
+    run_table(
+        EVERYTHING_TO_ECHO,
+        vec![
+            passes("a stranger's", "3875 4.1.18", twins, undisguised()),
+            passes("a neighbour's", "3875 4.1.18", twins, undisguised()).sent_by_neighbour(),
+            passes("X-Real-IP of a stranger", "–", &format!("{real}\r\n"), arrives().lacks("x-real-ip")),
+            passes("X-Real-IP of a neighbour", "–", &format!("{real}\r\n"), arrives().has(real))
+                .sent_by_neighbour(),
+        ],
+    );
+}

@@ -260,6 +260,15 @@ fn http_1_0_may_leave_the_host_out() {
 }
 
 #[test]
+fn a_field_is_read_where_it_is_there_once() {
+    let text = with("X-A: \t1 2 \r\nX-B: 1\r\nx-b: 1\r\nX-C:\r\n");
+    let head = head(&text);
+    for (name, value) in [("x-a", Some("1 2")), ("X-B", None), ("X-C", Some("")), ("X-D", None)] {
+        assert_eq!(head.only(name), value.map(str::as_bytes), "{name}");
+    }
+}
+
+#[test]
 fn any_token_is_a_method() {
     for method in
         ["GET", "get", "PROPFIND", "M-SEARCH", "!#$%&'*+-.^_`|~", "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF"]

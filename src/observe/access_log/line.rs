@@ -7,9 +7,9 @@
 //! |---|---|
 //! | `time` | when the first byte of the request came; RFC 3339, UTC, milliseconds |
 //! | `client` | address of the client, behind trusted proxies the one that they name; `unix` |
-//! | `method`, `target`, `protocol` | the request line as sent; `null` where it could not be parsed |
+//! | `method`, `target`, `protocol` | the request line, its path in normal form; `null` where there was none |
 //! | `status` | of the answer; 499 where the client went away before it |
-//! | `listener`, `scheme`, `host` | how the client came in |
+//! | `listener`, `scheme`, `host` | how the client came in; behind trusted proxies `scheme` is what they say |
 //! | `cause` | a word of [`Cause`](crate::failure::Cause), where the answer is not an upstream's own |
 //! | `route`, `upstream` | names from the configuration |
 //! | `attempts` | in order: `endpoint`, `outcome`, `reused`, `connect_ms`, `first_byte_ms` |
@@ -19,6 +19,10 @@
 //! | `request_id` | as in `X-Request-Id`, for the upstream and for the client |
 //! | `user_agent`, `referer` | as sent |
 //! | `generation` | of the configuration that served it |
+//!
+//! Of a head that was refused, the target is shown as sent, its first
+//! [`REFUSED_TARGET_BYTES`](crate::limits::REFUSED_TARGET_BYTES) at most, and no field is believed: `host` is `null`, and
+//! `client` the peer itself. `OPTIONS *`, which the proxy answers, has the peer for its client, too.
 //!
 //! Text is for people: `time client "request line" status`, then `key=value`, quoted where a value has blanks in it.
 //! An attempt is `endpoint/outcome/new` (or `reused`) and its two times, commas between attempts.

@@ -26,12 +26,6 @@ impl Sink {
         Sink { output, dropped, is_torn: false, is_failing: false }
     }
 
-    /// From now on to this output, which begins with a whole line.
-    pub(super) fn replace(&mut self, output: Box<dyn Write + Send>) {
-        self.output = output;
-        self.is_torn = false;
-    }
-
     /// Writes whole lines, for as long as it takes; counts those that the output refuses.
     pub(super) fn write(&mut self, batch: &[u8]) {
         let mut rest = batch;

@@ -11,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,7 +39,6 @@ const KEPT_BYTES: usize = 4 * BATCH_BYTES;
 #[derive(Debug)]
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    path: Option<PathBuf>,
     dropped: IntCounter,
 }
 
@@ -50,8 +49,7 @@ impl Writer {
         let shared = Arc::new(Shared::default());
         let (theirs, sink) = (shared.clone(), Sink::new(Box::new(file), dropped.clone()));
         thread::Builder::new().name("access-log".into()).spawn(move || run(&theirs, sink))?;
-        let path = if let Output::File(path) = output { Some(path.clone()) } else { None };
-        Ok(Some(Writer { shared, path, dropped }))
+        Ok(Some(Writer { shared, dropped }))
     }
 
     /// Appends a line that ends in a line feed, or drops it when the queue is full.
@@ -61,15 +59,6 @@ impl Writer {
             Appended::BatchComplete => drop(self.shared.wake.notify_one()),
             Appended::Dropped => self.dropped.inc(),
         }
-    }
-
-    /// Opens the path again; the thread changes over before its next batch.
-    pub(super) fn reopen(&self) -> io::Result<()> {
-        if let Some(path) = &self.path {
-            let file = open_file(path)?;
-            self.shared.queue.lock().replacement = Some(file);
-        }
-        Ok(())
     }
 
     /// Writes out what is there, within [`LAST_WORDS`], and ends the thread. Lines that come later are lost.
@@ -122,7 +111,6 @@ struct Shared {
 struct Queue {
     lines: Vec<u8>,
     being_written: usize,
-    replacement: Option<File>,
     closing: bool,
     closed: bool,
 }
@@ -160,23 +148,20 @@ impl Queue {
 
 fn run(shared: &Shared, mut sink: Sink) {
     let mut batch = Vec::new();
-    while shared.next(&mut batch, &mut sink) {
+    while shared.next(&mut batch) {
         sink.write(&batch);
     }
 }
 
 impl Shared {
     /// Waits for lines, or for the end: then it is `false`, and everything before has been written.
-    fn next(&self, batch: &mut Vec<u8>, sink: &mut Sink) -> bool {
+    fn next(&self, batch: &mut Vec<u8>) -> bool {
         batch.clear();
         batch.shrink_to(KEPT_BYTES);
         let mut queue = self.queue.lock();
         queue.being_written = 0;
         self.wait(&mut queue);
         queue.take(batch);
-        if let Some(file) = queue.replacement.take() {
-            sink.replace(Box::new(file));
-        }
         queue.closed = queue.closing && batch.is_empty();
         if queue.closed {
             self.closed.notify_one();
@@ -314,35 +299,10 @@ mod tests {
     }
 
     #[test]
-    fn after_reopening_lines_go_to_the_new_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, rotated) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
-        let writer = start(&path, &counter());
-        writer.append(b"old\n");
-        wait_until("the first line is written", || fs::read(&path).unwrap() == b"old\n");
-        fs::rename(&path, &rotated).unwrap();
-        writer.reopen().unwrap();
-        writer.append(b"new\n");
-        drop(writer);
-        assert_eq!(
-            (fs::read(&rotated).unwrap(), fs::read(&path).unwrap()),
-            (b"old\n".into(), b"new\n".into())
-        );
-    }
-
-    #[test]
-    fn a_folder_that_is_gone_is_an_error_and_the_old_file_stays() {
+    fn a_folder_that_is_not_there_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("logs").join("access.log");
-        assert!(Writer::start(&Output::File(path.clone()), counter()).is_err());
-        fs::create_dir(path.parent().unwrap()).unwrap();
-        let dropped = counter();
-        let writer = start(&path, &dropped);
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
-        assert!(writer.reopen().is_err());
-        writer.append(b"still taken\n");
-        drop(writer);
-        assert_eq!(dropped.get(), 0);
+        assert!(Writer::start(&Output::File(path), counter()).is_err());
     }
 
     #[test]
