@@ -3,9 +3,9 @@
 //! A loop takes connections for as long as its listener is open, and never ends because of one that failed: running out
 //! of descriptors or memory passes, and until it does the kernel's backlog holds the clients.
 //!
-//! To a client, a connection that waits in the backlog is made: its request is on the way already, and closing the socket
-//! would reset it. So when its listener drains, a loop first [shuts](Listener::shut) it, takes in and serves those who were on their way,
-//! and only then closes it. Connections that were accepted live on.
+//! To a client, a connection that waits in the backlog is made: its request is on the way already, and closing the
+//! socket would reset it. So when its listener drains, a loop first [shuts](Listener::shut) it, takes in and serves
+//! those who were on their way, and only then closes it. Connections that were accepted live on.
 
 use std::io;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ use crate::runtime::{Runtime, tasks};
 /// How long a loop rests when the system has run out of something.
 const REST: Duration = Duration::from_millis(100);
 
-/// How long a listener that was shut is accepted from: a connection that was begun before needs one round trip until it is in
-/// the backlog, and most networks make that in less. It is far below the second after which a client that was not
+/// How long a listener that was shut is accepted from: a connection that was begun before needs one round trip until it
+/// is in the backlog, and most networks make that in less. It is far below the second after which a client that was not
 /// heard tries again.
 const HANDSHAKE: Duration = Duration::from_millis(100);
 
@@ -59,8 +59,8 @@ pub struct Accept<App> {
     opening: watch::Sender<Opening>,
 }
 
-/// A listener before its loop runs. It counts as a loop already: whoever waits for the last loop does not miss those that
-/// are about to start.
+/// A listener before its loop runs. It counts as a loop already: whoever waits for the last loop does not miss those
+/// that are about to start.
 struct Entrance {
     door: Arc<Door>,
     bound: Bound,
@@ -68,8 +68,8 @@ struct Entrance {
 }
 
 impl<App> Accept<App> {
-    /// A service that serves `doors` with `app` on `threads` threads. `opening` says when every loop runs; `loops` counts
-    /// them, until each has closed its socket.
+    /// A service that serves `doors` with `app` on `threads` threads. `opening` says when every loop runs; `loops`
+    /// counts them, until each has closed its socket.
     pub fn new(
         doors: Vec<(Arc<Door>, Bound)>,
         app: Arc<App>,

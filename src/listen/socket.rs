@@ -141,11 +141,11 @@ impl Listener {
 
     /// From now on no connection can be begun; those that were begun can still be completed and accepted.
     ///
-    /// Closing a listening socket resets what is in its queue, and between the last accept and the close there is always
-    /// room for one more. So the way to the socket is closed first: the file of a unix socket is removed, and TCP drops
-    /// every segment that opens a connection. Its client sends it again after a second, and is refused then, or is let in
-    /// by a successor on the same port. The filter belongs to the socket, so one that is shared with a successor must not
-    /// be shut.
+    /// Closing a listening socket resets what is in its queue, and between the last accept and the close there is
+    /// always room for one more. So the way to the socket is closed first: the file of a unix socket is removed, and
+    /// TCP drops every segment that opens a connection. Its client sends it again after a second, and is refused then,
+    /// or is let in by a successor on the same port. The filter belongs to the socket: one that is shared with a
+    /// successor must not be shut.
     ///
     /// # Errors
     /// The kernel takes no filter: connections can be begun until the socket is closed.

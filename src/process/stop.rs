@@ -1,12 +1,12 @@
 //! How a worker ends.
 //!
-//! TERM drains: `/ready` fails and `tetap_draining` is 1, and then, without a pause, the listeners close. Clients that were
-//! connected, or about to be, are served still; requests under way are finished, kept-alive clients are answered once
-//! more with `Connection: close`, and the worker ends **the moment the last connection is gone**, or when
+//! TERM drains: `/ready` fails and `tetap_draining` is 1, and then, without a pause, the listeners close. Clients that
+//! were connected, or about to be, are served still; requests under way are finished, kept-alive clients are answered
+//! once more with `Connection: close`, and the worker ends **the moment the last connection is gone**, or when
 //! `process.drain_timeout` is over. INT, or a second TERM, ends it at once.
 //!
-//! A load balancer that asks `/ready` every few seconds learns of the drain after the listeners have closed; until then its
-//! new connections are refused, which it can try elsewhere.
+//! A load balancer that asks `/ready` every few seconds learns of the drain after the listeners have closed; until then
+//! its new connections are refused, and it can take them elsewhere.
 //!
 //! Pingora's own drain sleeps a fixed time whatever happens, and swallows further signals; so it is always told to stop
 //! at once, when everything is over.
