@@ -4,6 +4,8 @@
 #[path = "support/lib.rs"]
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use support::tetap::Place;
@@ -92,6 +94,68 @@ fn a_kept_connection_is_served_once_more_while_draining() {
     gate.open();
     assert_eq!(busy.read_answer().status, 200);
     assert_eq!(tetap.wait(), Some(0));
+}
+
+/// A configuration that answers by itself.
+const QUICK: &str = "routes: [{match: {path: {prefix: /}}, respond: {body: quick}}]";
+
+#[test]
+fn clients_in_the_accept_queue_were_reset_by_a_drain() {
+    let mut tetap = Tetap::start(QUICK);
+    let address = tetap.address("web");
+    assert_eq!(unanswered_in_the_queue(&tetap, || Client::connect(address)), 0);
+    assert_eq!(tetap.wait(), Some(0));
+}
+
+#[test]
+fn a_unix_socket_has_an_accept_queue_too() {
+    let mut tetap = Tetap::start(&format!("listeners: [{{address: \"unix:{{dir}}/web\"}}]\n{QUICK}"));
+    let path = tetap.dir().join("web");
+    assert_eq!(unanswered_in_the_queue(&tetap, || Client::connect_unix(&path)), 0);
+    assert_eq!(tetap.wait(), Some(0));
+    assert!(!path.exists());
+}
+
+/// Lets clients queue up while the proxy is stopped (the kernel goes on making connections), then lets it find them
+/// together with a TERM.
+fn unanswered_in_the_queue(tetap: &Tetap, connect: impl Fn() -> Client) -> usize {
+    tetap.signal("STOP");
+    let mut queued: Vec<Client> = (0..400).map(|_| connect()).collect();
+    for client in &mut queued {
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    }
+    tetap.signal("TERM");
+    tetap.signal("CONT");
+    queued.iter_mut().filter_map(|client| client.try_answer(false).err()).count()
+}
+
+#[test]
+fn no_connection_that_was_made_goes_unanswered_when_a_drain_begins() {
+    for _ in 0..4 {
+        let mut tetap = Tetap::start(QUICK);
+        let address = tetap.address("web");
+        let crowd: Vec<_> =
+            (0..32).map(|_| std::thread::spawn(move || visit_until_closed(address))).collect();
+        until("they come and go", || tetap.metrics().sum("tetap_connections_total", &[]) > 200.0);
+        tetap.signal("TERM");
+        let broken: Vec<String> = crowd.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        assert!(broken.is_empty(), "{} connections: {:?}", broken.len(), broken.first());
+        assert_eq!(tetap.wait(), Some(0));
+    }
+}
+
+/// Connects and asks, again and again, until nobody accepts any more; returns what was not answered.
+fn visit_until_closed(address: SocketAddr) -> Vec<String> {
+    let mut broken = Vec::new();
+    while let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        let sent = stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        if !answer.starts_with("HTTP/1.1 200 ") {
+            broken.push(format!("{sent:?}, {read:?}, {answer:?}"));
+        }
+    }
+    broken
 }
 
 #[test]

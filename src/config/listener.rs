@@ -52,7 +52,7 @@ pub struct ListenerLimits {
 impl Default for ListenerLimits {
     fn default() -> ListenerLimits {
         ListenerLimits {
-            // An idle connection takes about 1.5 KiB, a busy one about 40 KiB: 800 MiB if all of them are busy.
+            // An idle connection takes about 3 KiB, a busy one about 40 KiB: 800 MiB if all of them are busy.
             connections: 20_000,
             // Whole offices stand behind one address; only the operator knows the clients.
             connections_per_ip: None,

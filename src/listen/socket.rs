@@ -54,7 +54,9 @@ impl Bound {
     pub fn into_listener(self) -> io::Result<Listener> {
         Ok(match self.address {
             Address::Tcp(_) => Listener::Tcp(TcpListener::from_std(self.socket.into())?),
-            Address::Unix(path) => Listener::Unix(UnixListener::from_std(self.socket.into())?, Unlink(path)),
+            Address::Unix(path) => {
+                Listener::Unix(UnixListener::from_std(self.socket.into())?, Some(Unlink(path)))
+            }
         })
     }
 }
@@ -90,8 +92,8 @@ fn is_left_over(path: &Path) -> bool {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// Unix; its file goes when it goes.
-    Unix(UnixListener, Unlink),
+    /// Unix; its file goes when it is shut, or when it goes.
+    Unix(UnixListener, Option<Unlink>),
 }
 
 /// Removes a socket's file when dropped.
@@ -119,6 +121,64 @@ impl Listener {
             Listener::Unix(listener, _) => Ok((Transport::Unix(listener.accept().await?.0), Peer::Unix)),
         }
     }
+
+    /// A connection that is in the kernel's queue at this moment, whether or not the runtime has heard of it.
+    ///
+    /// # Errors
+    /// As for [`accept`](Listener::accept); [`WouldBlock`](io::ErrorKind::WouldBlock) when the queue is empty.
+    pub fn accept_queued(&self) -> io::Result<(Transport, Peer)> {
+        let (socket, address) = match self {
+            Listener::Tcp(listener) => SockRef::from(listener).accept(),
+            Listener::Unix(listener, _) => SockRef::from(listener).accept(),
+        }?;
+        socket.set_nonblocking(true)?;
+        let Some(peer) = address.as_socket() else {
+            return Ok((Transport::Unix(UnixStream::from_std(socket.into())?), Peer::Unix));
+        };
+        socket.set_tcp_nodelay(true)?;
+        Ok((Transport::Tcp(TcpStream::from_std(socket.into())?), Peer::Ip(peer)))
+    }
+
+    /// From now on no connection can be begun; those that were begun can still be completed and accepted.
+    ///
+    /// Closing a listening socket resets what is in its queue, and between the last accept and the close there is
+    /// always room for one more. So the way to the socket is closed first: the file of a unix socket is removed, and
+    /// TCP drops every segment that opens a connection. Its client sends it again after a second, and is refused then,
+    /// or is let in by a successor on the same port. The filter belongs to the socket: one that is shared with a
+    /// successor must not be shut.
+    ///
+    /// # Errors
+    /// The kernel takes no filter: connections can be begun until the socket is closed.
+    pub fn shut(&mut self) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => drop_openings(listener),
+            Listener::Unix(_, file) => {
+                drop(file.take());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// As a classic BPF program over the TCP header: SYN without ACK (RFC 9293, section 3.5) is dropped, all else passes.
+#[cfg(target_os = "linux")]
+fn drop_openings(listener: &TcpListener) -> io::Result<()> {
+    use socket2::SockFilter;
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    SockRef::from(listener).attach_filter(&[
+        SockFilter::new(0x30, 0, 0, FLAGS),     // load the byte with the flags
+        SockFilter::new(0x54, 0, 0, SYN | ACK), // keep these two
+        SockFilter::new(0x15, 0, 1, SYN),       // where it is SYN alone, go on, else pass over one
+        SockFilter::new(0x06, 0, 0, 0),         // drop it
+        SockFilter::new(0x06, 0, 0, u32::MAX),  // take it whole
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn drop_openings(_: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The other end of a client's connection.
@@ -230,7 +290,7 @@ impl AsyncWrite for Transport {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
@@ -242,6 +302,28 @@ mod tests {
         assert_eq!(Bound::open(&address, 8).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
         assert!(Bound::open(&address, 8).is_ok());
+    }
+
+    /// A socket that no runtime can watch, since it is a file.
+    pub(in crate::listen) fn unwatchable() -> Bound {
+        let file = std::os::fd::OwnedFd::from(tempfile::tempfile().unwrap());
+        let socket = Socket::from(file);
+        socket.set_nonblocking(true).unwrap();
+        Bound { socket, address: Address::Tcp("127.0.0.1:1".parse().unwrap()) }
+    }
+
+    #[tokio::test]
+    async fn a_shut_listener_has_its_queue_and_nobody_new() {
+        let bound = Bound::open(&Address::Tcp("127.0.0.1:0".parse().unwrap()), 8).unwrap();
+        let Address::Tcp(at) = bound.address() else { unreachable!() };
+        let connect = || std::net::TcpStream::connect_timeout(&at, Duration::from_millis(50));
+        let mut listener = bound.into_listener().unwrap();
+        let early = connect().unwrap();
+        listener.shut().unwrap();
+        assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (_, peer) = listener.accept_queued().unwrap();
+        assert_eq!(peer, Peer::Ip(early.local_addr().unwrap()));
+        assert_eq!(listener.accept_queued().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

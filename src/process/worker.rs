@@ -23,7 +23,7 @@ use crate::admin::readiness::Readiness;
 use crate::admin::{self, Sources};
 use crate::limits;
 use crate::listen::Door;
-use crate::listen::accept::Accept;
+use crate::listen::accept::{Accept, Opening};
 use crate::listen::socket::Bound;
 use crate::observe::access_log::{self, AccessLog};
 use crate::observe::metrics::Metrics;
@@ -61,6 +61,13 @@ pub enum RunError {
     },
     /// The access log cannot be opened.
     AccessLog(io::Error),
+    /// A socket is open, but the runtime cannot watch it.
+    Open {
+        /// What it is for.
+        name: Arc<str>,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
 }
 
 impl fmt::Display for RunError {
@@ -71,6 +78,7 @@ impl fmt::Display for RunError {
             }
             RunError::Admin { address, source } => write!(f, "admin: cannot listen on {address}: {source}"),
             RunError::AccessLog(source) => write!(f, "access_log: cannot be opened: {source}"),
+            RunError::Open { name, source } => write!(f, "{name}: cannot be watched for clients: {source}"),
         }
     }
 }
@@ -86,9 +94,10 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
     descriptors::compare(&plan);
     let metrics = Metrics::new();
     let readiness = Readiness::new();
-    let connections = TaskTracker::new();
+    let (loops, connections) = (TaskTracker::new(), TaskTracker::new());
     let (draining, drain) = watch::channel(false);
-    let (open, opened) = watch::channel(false);
+    let (accepting, accepts) = watch::channel(Opening::UnderWay);
+    let (answering, answers) = watch::channel(Opening::UnderWay);
     let (announce, announced) = mpsc::sync_channel(1);
 
     let bound = plan.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
@@ -99,9 +108,10 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         draining,
+        loops: loops.clone(),
         connections: connections.clone(),
         patience: plan.process.drain_timeout,
-        opened,
+        openings: vec![answers, accepts],
         started: announce,
     };
     let threads = plan.process.threads.unwrap_or_else(cores);
@@ -113,16 +123,18 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
     let mut server = Server::new_with_opt_and_conf(None, server_conf(threads));
     let app = Arc::new(http_proxy(&server.configuration, Proxy::new(runtime.clone())));
     server.bootstrap();
-    server.add_service(Accept::new(doors, app, runtime.clone(), threads, open));
-    server.add_service(Admin { listener: admin, sources: Sources { readiness, metrics } });
-    std::thread::scope(|scope| {
+    server.add_service(Accept::new(doors, app, runtime.clone(), threads, accepting, &loops));
+    let sources = Sources { readiness, metrics };
+    server.add_service(Admin { listener: admin, sources, opening: answering });
+    let outcome = std::thread::scope(|scope| {
         scope.spawn(|| server.run(RunArgs { shutdown_signal: Box::new(stop) }));
-        if announced.recv().is_ok() {
-            notice(&started);
+        match announced.recv() {
+            Ok(outcome) => outcome.map(|()| notice(&started)),
+            Err(_) => Ok(()), // told to stop before it had started
         }
     });
     runtime.access_log().close();
-    Ok(())
+    outcome
 }
 
 fn cores() -> usize {
@@ -178,18 +190,22 @@ fn open_access_log(planned: &plan::AccessLog, metrics: &Metrics) -> Result<Acces
 struct Admin {
     listener: Option<std::net::TcpListener>,
     sources: Sources,
+    opening: watch::Sender<Opening>,
 }
 
 #[async_trait]
 impl Service for Admin {
     async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
-        let Some(listener) = self.listener.take() else { return drop(shutdown.changed().await) };
+        let listener = self.listener.take().map(tokio::net::TcpListener::from_std).transpose();
+        let listener = match listener {
+            Ok(listener) => listener,
+            Err(failed) => return drop(self.opening.send_replace(unanswered(failed))),
+        };
+        self.opening.send_replace(Opening::Done);
+        let Some(listener) = listener else { return drop(shutdown.changed().await) };
         let router = admin::router(self.sources.clone());
         let end = async move { drop(shutdown.changed().await) };
-        match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(admin::serve(listener, router, end).await),
-            Err(failed) => log::error!("admin: {failed}"),
-        }
+        drop(admin::serve(listener, router, end).await);
     }
 
     fn name(&self) -> &str {
@@ -199,4 +215,8 @@ impl Service for Admin {
     fn threads(&self) -> Option<usize> {
         Some(1)
     }
+}
+
+fn unanswered(source: io::Error) -> Opening {
+    Opening::Failed { name: "admin".into(), source: Arc::new(source) }
 }
