@@ -9,10 +9,12 @@ use pingora::http::RequestHeader;
 use super::arrive::X_REQUEST_ID;
 use super::exchange::Exchange;
 use super::reply::VIA;
+use crate::answer;
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::forwarding::{
-    FIELDS, Forwarding, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO,
+    FIELDS, Forwarding, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO, impostors,
+    is_trusted,
 };
 use crate::hygiene::hop_by_hop::hop_by_hop;
 use crate::plan::HeaderEdits;
@@ -23,6 +25,7 @@ pub(super) fn request(request: &mut RequestHeader, exchange: &mut Exchange) -> R
         request.remove_header(&name);
     }
     request.remove_header(&header::EXPECT); // answered here, once there was a connection
+    unmask(request, exchange);
     rewrite(request, exchange)?;
     name_host(request, exchange)?;
     upgrade(request, exchange)?;
@@ -42,7 +45,9 @@ fn introduce_as_lines(request: &mut RequestHeader, exchange: &Exchange) -> Resul
     FIELDS.iter().for_each(|name| remove(request, name));
     let mut lines = Vec::with_capacity(told.lines.len() + 128);
     lines.extend_from_slice(&told.lines);
-    lines.extend_from_slice(b"Via: 1.1 tetap\r\n");
+    for piece in ["Via: ", answer::VIA, "\r\n"] {
+        lines.extend_from_slice(piece.as_bytes());
+    }
     if !exchange.id_stands {
         remove(request, &X_REQUEST_ID);
         lines.extend_from_slice(b"X-Request-Id: ");
@@ -64,6 +69,15 @@ fn introduce_as_fields(request: &mut RequestHeader, exchange: &Exchange) -> Resu
     forwarding(request, exchange)?;
     request.append_header(header::VIA, VIA)?;
     request.insert_header(X_REQUEST_ID, exchange.request_id.clone())
+}
+
+/// Takes out what a stranger, or an application that reads `_` as `-`, would take for our word.
+fn unmask(request: &mut RequestHeader, exchange: &Exchange) {
+    let trusted = &exchange.snapshot.plan().trusted_proxies;
+    let peer = exchange.arrival.as_ref().and_then(|arrival| arrival.peer.ip());
+    for name in impostors(&request.headers, peer.is_some_and(|peer| is_trusted(trusted, &peer))) {
+        request.remove_header(&name);
+    }
 }
 
 /// HTTP/1.0 may name no host; the HTTP/1.1 that it is forwarded in must (RFC 9112, section 3.2).

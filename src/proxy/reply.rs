@@ -8,6 +8,7 @@ use pingora_proxy::Session;
 
 use super::arrive::X_REQUEST_ID;
 use super::exchange::Exchange;
+use crate::answer;
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::hop_by_hop::hop_by_hop;
@@ -15,7 +16,7 @@ use crate::listen::socket::Peer;
 use crate::plan::HeaderEdits;
 
 /// What stands in `Via`, both ways (RFC 9110, section 7.6.3).
-pub(super) const VIA: HeaderValue = HeaderValue::from_static("1.1 tetap");
+pub(super) const VIA: HeaderValue = HeaderValue::from_static(answer::VIA);
 
 /// An upstream's answer on its way to the client.
 pub(super) fn response(
@@ -104,9 +105,10 @@ fn sign_on_the_wire(response: &mut ResponseHeader, exchange: &Exchange) {
         response.remove_header(&X_REQUEST_ID);
     }
     let mut lines = Vec::with_capacity(96);
-    lines.extend_from_slice(b"Via: 1.1 tetap\r\nX-Request-Id: ");
-    lines.extend_from_slice(exchange.request_id.as_bytes());
-    lines.extend_from_slice(b"\r\n");
+    let id = exchange.request_id.as_bytes();
+    for piece in [b"Via: ", answer::VIA.as_bytes(), b"\r\nX-Request-Id: ", id, b"\r\n"] {
+        lines.extend_from_slice(piece);
+    }
     if let Some(note) = exchange.note() {
         note.add_lines(lines);
     }

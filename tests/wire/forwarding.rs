@@ -152,7 +152,6 @@ fn a_request_id_is_kept_or_made() {
 }
 
 #[test]
-#[ignore = "nobody asks forwarding::impostors yet"]
 fn a_field_in_disguise_does_not_pass() {
     let twins = "X_Forwarded_For: 6.6.6.6\r\nx-forwarded_proto: https\r\nX_Request_Id: 6\r\nContent_Length: 9\r\n\
                  Transfer_Encoding: chunked\r\nX_Real_IP: 6.6.6.6\r\napi_key: 6\r\n";
