@@ -17,6 +17,7 @@ use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
@@ -73,7 +74,16 @@ pub struct Note {
     upgraded: AtomicBool,
     cut: AtomicBool,
     answered: AtomicBool,
-    lines: Mutex<Vec<u8>>,
+    extra: Mutex<Extra>,
+}
+
+/// What the head of the final answer gets on the wire, beside what Pingora writes.
+#[derive(Debug, Default)]
+pub struct Extra {
+    /// Lines, each with its end.
+    pub lines: Vec<u8>,
+    /// The upstream's own `Date`, over which Pingora writes its own (RFC 9110, section 6.6.1: it is the origin's to say).
+    pub date: Option<HeaderValue>,
 }
 
 /// What went wrong on the client's side.
@@ -127,16 +137,17 @@ impl Note {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// The exchange says: the head of the final answer gets these lines, each with its end, when it goes onto the wire.
-    pub fn add_lines(&self, lines: Vec<u8>) {
-        *self.lines.lock() = lines;
+    /// The exchange says what the head of the final answer gets.
+    pub fn add(&self, extra: Extra) {
+        *self.extra.lock() = extra;
     }
 
-    /// The lines, if `head` is the one that they are for: 1xx heads may still come before it.
-    fn take_lines(&self, head: &[u8]) -> Option<Vec<u8>> {
-        let mut lines = self.lines.lock();
+    /// The extra, if `head` is the one that it is for: 1xx heads may still come before it.
+    fn take_extra(&self, head: &[u8]) -> Option<Extra> {
+        let mut extra = self.extra.lock();
         let is_final = head.get(9).is_some_and(|&class| class != b'1') && head.ends_with(b"\r\n\r\n");
-        (is_final && !lines.is_empty()).then(|| std::mem::take(&mut *lines))
+        let any = !extra.lines.is_empty() || extra.date.is_some();
+        (is_final && any).then(|| std::mem::take(&mut *extra))
     }
 
     /// The exchange says: should the connection end now, the answer's framing would not show that something is missing.
@@ -304,8 +315,9 @@ impl Client {
         Poll::Ready(Ok(()))
     }
 
-    /// Behind the fence: reads ahead within bounds, and notices a client that has gone. One that sent further requests
-    /// before it closed its side still waits for answers.
+    /// Behind the fence: reads ahead within bounds, and notices a client that has gone. One that closes its side before it
+    /// has its answer is taken to have gone, as nginx takes it: what is said for it would cost an upstream's time, and
+    /// mostly reach nobody. One that sent further requests before it closed its side still waits for answers.
     fn poll_fence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let _ = self.poll_write_out(cx); // nobody else may come by for a while; an error shows at the next write
         loop {
@@ -349,11 +361,15 @@ impl Client {
         Poll::Ready(Ok(()))
     }
 
-    fn gather_head(&mut self, head: &[u8], lines: &[u8]) {
-        self.written.reserve(head.len() + lines.len());
+    fn gather_head(&mut self, head: &[u8], extra: &Extra) {
+        let start = self.written.len();
+        self.written.reserve(head.len() + extra.lines.len());
         self.written.extend_from_slice(&head[..head.len() - 2]);
-        self.written.extend_from_slice(lines);
+        self.written.extend_from_slice(&extra.lines);
         self.written.extend_from_slice(b"\r\n");
+        if let Some(date) = &extra.date {
+            restore_date(&mut self.written[start..], date.as_bytes());
+        }
     }
 
     /// Sends what was gathered, followed by `data`; returns how much of `data` went. Zero is progress too.
@@ -395,6 +411,16 @@ impl Client {
     }
 }
 
+/// Dates have one form and one length (RFC 9110, section 5.6.7), so one is written over the other.
+fn restore_date(head: &mut [u8], date: &[u8]) {
+    const DATE: &[u8] = b"\r\nDate: ";
+    let Some(at) = memchr::memmem::find(head, DATE).map(|at| at + DATE.len()) else { return };
+    let ends = head.get(at + date.len()..).is_some_and(|rest| rest.starts_with(b"\r\n"));
+    if let Some(place) = head.get_mut(at..at + date.len()).filter(|_| ends) {
+        place.copy_from_slice(date);
+    }
+}
+
 /// How much is read at a time into our own buffer: most heads fit.
 const READ_CHUNK: usize = 4096;
 
@@ -433,8 +459,8 @@ impl AsyncRead for Client {
 
 impl AsyncWrite for Client {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(lines) = self.note.take_lines(data) {
-            self.gather_head(data, &lines);
+        if let Some(extra) = self.note.take_extra(data) {
+            self.gather_head(data, &extra);
             return Poll::Ready(Ok(data.len()));
         }
         if self.written.len() + data.len() <= limits::WRITE_BUFFER_BYTES {
@@ -506,5 +532,23 @@ impl Drop for Client {
         if unread && !self.resets && self.note.trouble() != Some(Trouble::Gone) {
             self.linger.close(transport);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_date_is_written_over_another_and_over_nothing_else() {
+        let head = "HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 21:30:44 GMT\r\nAge: 9\r\n\r\n";
+        let mut wire = head.as_bytes().to_vec();
+        restore_date(&mut wire, b"Tue, 15 Nov 1994 08:12:31 GMT");
+        let restored = head.replace("Sun, 22 Nov 2026 21:30:44 GMT", "Tue, 15 Nov 1994 08:12:31 GMT");
+        assert_eq!(String::from_utf8(wire).unwrap(), restored);
+        let mut wire = head.as_bytes().to_vec();
+        restore_date(&mut wire, b"yesterday");
+        assert_eq!(wire, head.as_bytes(), "another length is no date");
     }
 }

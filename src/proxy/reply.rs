@@ -12,6 +12,7 @@ use crate::answer;
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::hop_by_hop::hop_by_hop;
+use crate::listen::client::Extra;
 use crate::listen::socket::Peer;
 use crate::plan::HeaderEdits;
 
@@ -34,14 +35,7 @@ pub(super) fn response(
         restore_upgrade(response)?;
         exchange.note().into_iter().for_each(|note| note.upgrade());
     }
-    match exchange.route().map(|route| &route.response_headers) {
-        None => sign(response, exchange)?,
-        Some(edits) if response.status.is_informational() || !edits.is_empty() => {
-            sign(response, exchange)?;
-            edit(response, edits)?;
-        }
-        Some(_) => sign_on_the_wire(response, exchange),
-    }
+    introduce(response, exchange)?;
     suit_version(session, response, exchange)?;
     if exchange.is_draining() {
         session.set_keepalive(None);
@@ -50,6 +44,21 @@ pub(super) fn response(
     session.set_close_on_response_before_downstream_finish(!response.status.is_informational());
     if ends_with_its_head(session, response) {
         answered(exchange);
+    }
+    Ok(())
+}
+
+/// Puts our name and the request's id on an upstream's answer, and has its own date kept.
+fn introduce(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
+    let edits = exchange.route().map(|route| &route.response_headers);
+    let plain = edits.is_none_or(HeaderEdits::is_empty) && !response.status.is_informational();
+    let lines = if plain { sign_on_the_wire(response, exchange) } else { Vec::new() };
+    if !plain {
+        sign(response, exchange)?;
+        edits.map_or(Ok(()), |edits| edit(response, edits))?;
+    }
+    if let Some(note) = exchange.note().filter(|_| !response.status.is_informational()) {
+        note.add(Extra { lines, date: response.headers.get(header::DATE).cloned() });
     }
     Ok(())
 }
@@ -100,7 +109,7 @@ pub(super) fn sign(response: &mut ResponseHeader, exchange: &Exchange) -> Result
 }
 
 /// The same where no edit of the route depends on it: straight onto the wire.
-fn sign_on_the_wire(response: &mut ResponseHeader, exchange: &Exchange) {
+fn sign_on_the_wire(response: &mut ResponseHeader, exchange: &Exchange) -> Vec<u8> {
     if response.headers.contains_key(X_REQUEST_ID) {
         response.remove_header(&X_REQUEST_ID);
     }
@@ -109,9 +118,7 @@ fn sign_on_the_wire(response: &mut ResponseHeader, exchange: &Exchange) {
     for piece in [b"Via: ", answer::VIA.as_bytes(), b"\r\nX-Request-Id: ", id, b"\r\n"] {
         lines.extend_from_slice(piece);
     }
-    if let Some(note) = exchange.note() {
-        note.add_lines(lines);
-    }
+    lines
 }
 
 /// What the route wants changed.

@@ -515,6 +515,13 @@ fn fields_that_belong_to_one_hop_end_there() {
                 "",
                 whole("").has("Set-Cookie: a=1").has("Set-Cookie: b=2"),
             ),
+            ok(
+                "the upstream's Date",
+                "9110 6.6.1",
+                &length("Date: Tue, 15 Nov 1994 08:12:31 GMT\r\n"),
+                "",
+                whole("").has("Date: Tue, 15 Nov 1994 08:12:31 GMT"),
+            ),
         ]
     });
 }
