@@ -378,8 +378,13 @@ impl Client {
         let Some(transport) = &mut self.transport else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
-        let slices = [IoSlice::new(&self.written), IoSlice::new(data)];
-        match Pin::new(transport).poll_write_vectored(cx, &slices) {
+        let sent = if data.is_empty() {
+            Pin::new(transport).poll_write(cx, &self.written)
+        } else {
+            let slices = [IoSlice::new(&self.written), IoSlice::new(data)];
+            Pin::new(transport).poll_write_vectored(cx, &slices)
+        };
+        match sent {
             Poll::Ready(Ok(sent)) => {
                 self.write_dog.clear();
                 let gathered = sent.min(self.written.len());

@@ -49,9 +49,11 @@ fn terms(session: &Session, exchange: &Exchange) -> Option<Terms> {
         head_method: session.req_header().method == Method::HEAD,
         upgrade: exchange.arrival.as_ref()?.upgrade_websocket,
     };
+    let forward = exchange.forward()?;
     Some(Terms {
         asked,
-        timeouts: exchange.forward()?.timeouts.clone(),
+        timeouts: forward.timeouts.clone(),
+        repeatable: session.req_header().method.is_idempotent() && forward.retry.attempts > 1,
         deadline: exchange.deadline,
         fresh: exchange.attempts.iter().any(|attempt| attempt.outcome == Outcome::Reset),
     })

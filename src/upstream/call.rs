@@ -32,6 +32,7 @@ pub struct Call {
     asked: Asked,
     timeouts: Timeouts,
     fresh: bool,
+    repeatable: bool,
     state: Mutex<State>,
 }
 
@@ -46,6 +47,8 @@ pub struct Terms {
     pub deadline: Instant,
     /// Take no idle connection.
     pub fresh: bool,
+    /// The request can be sent again if an idle connection turns out to be closed.
+    pub repeatable: bool,
 }
 
 #[derive(Debug)]
@@ -93,9 +96,9 @@ pub enum Trouble {
 impl Call {
     /// An attempt at `endpoint`.
     pub fn new(upstream: &Upstream, endpoint: Arc<Endpoint>, terms: Terms) -> Arc<Call> {
-        let Terms { asked, timeouts, deadline, fresh } = terms;
+        let Terms { asked, timeouts, deadline, fresh, repeatable } = terms;
         let state = Mutex::new(State { deadline, sent: false, lines: Vec::new(), report: Report::default() });
-        Arc::new(Call { endpoint, pool: upstream.pool().clone(), asked, timeouts, fresh, state })
+        Arc::new(Call { endpoint, pool: upstream.pool().clone(), asked, timeouts, fresh, repeatable, state })
     }
 
     /// What became of it so far.
@@ -153,7 +156,8 @@ impl Call {
 
     async fn connection(&self) -> Result<Connection, Trouble> {
         let now = Instant::now();
-        let idle = if self.fresh { None } else { self.pool.take(self.endpoint.address(), now) };
+        let idle =
+            if self.fresh { None } else { self.pool.take(self.endpoint.address(), now, !self.repeatable) };
         match idle {
             Some(idle) => Ok(self.reuse(idle)),
             None => self.open(now).await,

@@ -70,12 +70,14 @@ impl Pool {
         }
     }
 
-    /// The connection to `address` that was used last and is still open.
-    pub fn take(&self, address: SocketAddr, now: Instant) -> Option<Connection> {
+    /// The connection to `address` that was used last and is still open. `surely`: the kernel is asked; otherwise what the
+    /// runtime has heard so far will do, for a request that can be sent again.
+    pub fn take(&self, address: SocketAddr, now: Instant, surely: bool) -> Option<Connection> {
+        let is_open = if surely { is_quiet } else { seems_quiet };
         loop {
             let idle = self.pop(address)?;
             let fresh = now.saturating_duration_since(idle.since) < self.longest_idle;
-            if fresh && is_quiet(&idle.connection.socket) {
+            if fresh && is_open(&idle.connection.socket) {
                 return Some(idle.connection);
             }
         }
@@ -141,6 +143,11 @@ fn is_quiet(socket: &TcpStream) -> bool {
     }
 }
 
+/// The same as far as the runtime knows: no system call, unless there is something.
+fn seems_quiet(socket: &TcpStream) -> bool {
+    socket.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -185,9 +192,10 @@ mod tests {
         let expected = (port(&second), port(&first));
         pool.put(first, now);
         pool.put(second, now);
-        let taken = (pool.take(server.address, now).unwrap(), pool.take(server.address, now).unwrap());
+        let taken =
+            (pool.take(server.address, now, true).unwrap(), pool.take(server.address, now, true).unwrap());
         assert_eq!((port(&taken.0), port(&taken.1)), expected);
-        assert!(pool.take(server.address, now).is_none());
+        assert!(pool.take(server.address, now, true).is_none());
     }
 
     #[tokio::test]
@@ -201,7 +209,9 @@ mod tests {
         talking.socket.readable().await.unwrap();
         pool.put(closed, now);
         pool.put(talking, now);
-        assert!(pool.take(server.address, now).is_none());
+        let taken = [true, false].map(|surely| pool.take(server.address, now, surely));
+        assert!(taken.iter().all(Option::is_none));
+        drop(taken);
         assert_eq!(pool.open(), 0);
     }
 
@@ -214,7 +224,7 @@ mod tests {
         pool.put(other, now + Duration::from_secs(40));
         pool.sweep(now + Duration::from_secs(60));
         assert_eq!(pool.open(), 1);
-        assert!(pool.take(server.address, now + Duration::from_secs(91)).is_none());
+        assert!(pool.take(server.address, now + Duration::from_secs(91), true).is_none());
     }
 
     #[tokio::test]
@@ -229,6 +239,6 @@ mod tests {
         let (_third, _c) = server.connect(&pool).await;
         let (_fourth, _d) = server.connect(&pool).await;
         assert_eq!(pool.open(), 2, "an idle connection made room for a busy one");
-        assert!(pool.take(server.address, now).is_none_or(|kept| port(&kept) == newest));
+        assert!(pool.take(server.address, now, true).is_none_or(|kept| port(&kept) == newest));
     }
 }
