@@ -399,9 +399,22 @@ impl Client {
         }
     }
 
-    /// Makes the socket's end fit the present answer.
+    /// Has the connection end with a reset, while its end would make a part of an answer look whole.
     fn arm(&mut self) {
-        let resets = self.note.cut.load(Ordering::Relaxed);
+        if self.note.cut.load(Ordering::Relaxed) {
+            self.set_resets(true);
+        }
+    }
+
+    /// Lets it end as usual, once the answer is whole and the kernel has all of it.
+    fn disarm(&mut self) {
+        let unsent = matches!(self.note.trouble(), Some(Trouble::SlowReader | Trouble::Gone));
+        if !(self.note.cut.load(Ordering::Relaxed) || unsent) && self.written.is_empty() {
+            self.set_resets(false);
+        }
+    }
+
+    fn set_resets(&mut self, resets: bool) {
         if let Some(transport) = self.transport.as_ref().filter(|_| resets != self.resets) {
             transport.reset_on_close(resets);
             self.resets = resets;
@@ -486,7 +499,7 @@ impl AsyncWrite for Client {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_out(cx))?;
-        self.arm();
+        self.disarm();
         match &mut self.transport {
             Some(transport) => Pin::new(transport).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
@@ -532,6 +545,7 @@ impl Peek for Client {}
 impl Drop for Client {
     fn drop(&mut self) {
         self.arm();
+        self.disarm();
         let Some(transport) = self.transport.take() else { return };
         let unread = matches!(self.reading, Reading::Body(_)) || !self.read.is_empty();
         if unread && !self.resets && self.note.trouble() != Some(Trouble::Gone) {

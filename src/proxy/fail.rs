@@ -14,7 +14,7 @@ use super::exchange::{Exchange, Failure};
 use super::reply;
 use crate::answer::{self, PROBLEM_JSON};
 use crate::failure::Cause;
-use crate::listen::client::Trouble as ClientTrouble;
+use crate::listen::client::{Extra, Trouble as ClientTrouble};
 use crate::upstream::call::Trouble;
 
 /// Answers for a failure, if there is still somebody to answer.
@@ -95,6 +95,10 @@ async fn tell(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
         response.insert_header(header::ALLOW, allow)?;
     }
     reply::sign(&mut response, exchange)?;
+    if let Some(note) = exchange.note() {
+        note.add(Extra::default()); // what was meant for an answer that is not given
+        note.ends_unseen(false);
+    }
     exchange.sent = body.len() as u64;
     reply::write(session, response, body).await
 }

@@ -337,7 +337,8 @@ impl UpstreamStream {
             let outgoing = std::mem::take(&mut self.outgoing);
             let sent = self.poll_send(cx, &outgoing);
             self.outgoing = outgoing;
-            let sent = ready!(sent)?;
+            // without a head there is no answer either, and Pingora does not look for one
+            let sent = ready!(sent).map_err(|error| self.broken(error))?;
             self.outgoing.drain(..sent);
         }
         Poll::Ready(Ok(()))

@@ -117,6 +117,7 @@ routes: [{{match: {{path: {{prefix: /}}}}, upstream: u}}]",
     assert_eq!(connect().get("/").text(), "hello");
     let old = connect().send("GET / HTTP/1.0\r\nHost: t\r\n\r\n").read_answer();
     assert_eq!(old.verdict(), (505, "version_not_supported".to_string()));
+    assert_eq!(old.head.all("via").len(), 1, "nothing is left of the answer that was not given");
 }
 
 #[test]
