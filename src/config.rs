@@ -33,6 +33,7 @@ use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 pub use diagnostic::{Fault, KeyPath, Report};
 pub use schema::schema;
@@ -47,6 +48,7 @@ use route::Route;
 use source::Source;
 use units::{Name, Network};
 use upstream::Upstream;
+use upstream::discovery::EndpointList;
 
 /// One configuration file of tetap, an HTTP reverse proxy.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -77,16 +79,16 @@ pub struct Config {
     pub process: Process,
 }
 
-/// A configuration without a fault of its own, and the places of its keys.
+/// A file without a fault of its own, and the places of its keys.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct Loaded<T = Config> {
     /// What was written.
-    pub config: Config,
+    pub config: T,
     name: String,
     outline: Outline,
 }
 
-impl Loaded {
+impl<T> Loaded<T> {
     /// Puts faults that were found later at their line and column.
     pub fn place(&self, faults: Vec<Fault>) -> Report {
         Report::new(&self.name, self.outline.place(faults))
@@ -111,15 +113,24 @@ pub fn from_text(name: &str, text: &str, env: Env<'_>) -> Result<Loaded, Report>
     from_source(&Source::text(name, text)?, env)
 }
 
-fn from_source(source: &Source, env: Env<'_>) -> Result<Loaded, Report> {
+/// As [`from_text`], of a file that is nothing but a list of endpoints.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn endpoints_from_text(name: &str, text: &str, env: Env<'_>) -> Result<Loaded<EndpointList>, Report> {
+    from_source(&Source::text(name, text)?, env)
+}
+
+fn from_source<T: JsonSchema + DeserializeOwned>(source: &Source, env: Env<'_>) -> Result<Loaded<T>, Report> {
     let (config, outline) = read(source.as_str(), env).map_err(|all| Report::new(source.name(), all))?;
     Ok(Loaded { config, name: source.name().to_owned(), outline })
 }
 
-fn read(text: &str, env: Env<'_>) -> Result<(Config, Outline), Vec<Diagnostic>> {
+fn read<T: JsonSchema + DeserializeOwned>(text: &str, env: Env<'_>) -> Result<(T, Outline), Vec<Diagnostic>> {
     let (outline, mut diagnostics) = outline::draw(text).map_err(|diagnostic| vec![diagnostic])?;
     let tree = parse::parse(text).map_err(|diagnostic| vec![diagnostic])?;
-    let (tree, faults) = check::check(tree, &schema(), env);
+    let (tree, faults) = check::check(tree, &schema::of::<T>(), env);
     diagnostics.extend(outline.place(faults));
     if !diagnostics.is_empty() {
         return Err(diagnostics);

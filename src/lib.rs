@@ -80,6 +80,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod failure;
+pub mod health;
 pub mod hygiene;
 pub mod limit;
 pub mod limits;

@@ -9,6 +9,18 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
+/// Who is let in first when there is no room for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// The default.
+    #[default]
+    Normal,
+    /// After all others, and the first to be turned away.
+    Low,
+}
+
 /// What counts as one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Client {

@@ -17,6 +17,9 @@ pub const DIAGNOSTICS: usize = 200;
 /// Most attempts for one request, whatever the configuration says: Pingora's own loop ends at 16.
 pub const ATTEMPTS: u32 = 10;
 
+/// Tiers of an upstream: a first choice, a second site, a last resort; some more for SRV priorities.
+pub const TIERS: u8 = 10;
+
 /// Largest header section that a listener can be configured to accept; Pingora itself refuses more than 1 MiB.
 pub const HEADER_BYTES: usize = 256 * 1024;
 

@@ -7,6 +7,7 @@
 
 pub mod compile;
 pub mod rewrite;
+pub mod upstream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,8 +20,12 @@ use ipnet::IpNet;
 
 pub use compile::compile;
 pub use rewrite::Rewrite;
+pub use upstream::{
+    Adaptive, Check, CheckKind, Endpoint, HttpCheck, Keepalive, Members, Sticky, Upstream, UpstreamLimits,
+};
 
-use crate::balance::Balance;
+use crate::limit::Priority;
+use crate::retry;
 use crate::routing::Table;
 
 /// Everything that the running proxy does, by index.
@@ -111,52 +116,6 @@ pub struct ListenerTimeouts {
     pub write: Duration,
 }
 
-/// A named group of endpoints that answer the same requests.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Upstream {
-    /// From the configuration.
-    pub name: Arc<str>,
-    /// At least one.
-    pub endpoints: Vec<Endpoint>,
-    /// How one of them is chosen.
-    pub balance: Balance,
-    /// Idle connections that are kept.
-    pub keepalive: Keepalive,
-    /// What the upstream is asked to bear at most.
-    pub limits: UpstreamLimits,
-}
-
-/// One server of an upstream.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Endpoint {
-    /// Where it is.
-    pub address: SocketAddr,
-    /// Its share beside its siblings', 1 to 1000.
-    pub weight: u32,
-}
-
-/// Idle connections to an upstream.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Keepalive {
-    /// Closed after this long without use.
-    pub idle: Duration,
-    /// At most so many per upstream; 0 keeps none.
-    pub connections: usize,
-}
-
-/// Bounds of an upstream.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UpstreamLimits {
-    /// Open connections, busy and idle.
-    pub connections: usize,
-    /// Requests under way.
-    pub requests: usize,
-    /// Requests that wait for one of those to end.
-    pub pending: usize,
-    /// How long one of them waits.
-    pub pending_timeout: Duration,
-}
-
 /// One route: what happens to the requests that [`Plan::table`] gives it.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -204,8 +163,12 @@ pub struct Forward {
     pub rewrite: Option<Rewrite>,
     /// How long each step may take.
     pub timeouts: Timeouts,
-    /// How often to ask.
-    pub retry: Retry,
+    /// When and how often to ask again.
+    pub retry: retry::Policy,
+    /// Who is let in first.
+    pub priority: Priority,
+    /// Tells the endpoint how many milliseconds it has left.
+    pub deadline_header: Option<HeaderName>,
 }
 
 /// Deadlines towards an upstream.
@@ -221,13 +184,6 @@ pub struct Timeouts {
     pub request: Duration,
     /// Without a byte either way on an upgraded (WebSocket) connection.
     pub tunnel: Duration,
-}
-
-/// How often an upstream is asked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Retry {
-    /// In all, the first included; 1 means never again.
-    pub attempts: u32,
 }
 
 /// Changes to a header section, applied in this order: remove, set, add.

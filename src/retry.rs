@@ -3,11 +3,52 @@
 //! A second attempt is only safe when the first cannot have had an effect, or may have it twice. So the question is how
 //! far the first one came:
 //!
-//! * **Not connected**: nothing was sent. Any method may go to another endpoint; the same one would refuse again.
+//! * **Not connected**: nothing was sent. Any method may go to another endpoint; the same one would refuse again. Where
+//!   every endpoint was tried, the request may still wait for one to come back.
 //! * **Broken before the answer**: the request may have been carried out. Only an idempotent method (RFC 9110, section
 //!   9.2.2) whose body can be sent again goes on; to another endpoint if there is one, else to the same on a fresh
 //!   connection, because what broke was most likely an idle connection closed from the other side (RFC 9112, 9.3.1).
-//! * **Late, malformed, or broken within the answer**: never.
+//! * **No answer in time**, or **an answer that says no** (such as 503): the same, but only to another endpoint.
+//! * **Malformed, or broken within the answer**: never.
+//!
+//! What is safe is still load. An upstream that fails is often one that has too much to do, so repeated attempts have a
+//! [`budget`], and those that would meet the same endpoint, or one that may be as busy, [wait](backoff) first.
+
+pub mod backoff;
+pub mod budget;
+pub mod deadline;
+
+use backoff::Backoff;
+
+use crate::clock::Duration;
+
+/// What the operator wants tried again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// In all, the first included; 1 means never again.
+    pub attempts: u32,
+    /// What is tried again.
+    pub when: When,
+    /// How long one attempt may wait for the first byte of its answer.
+    pub per_try: Option<Duration>,
+    /// Waits.
+    pub backoff: Backoff,
+    /// A request with an `Idempotency-Key` counts as idempotent.
+    pub idempotency_key: bool,
+}
+
+/// What is tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct When {
+    /// No connection.
+    pub connect: bool,
+    /// A connection that broke before the answer.
+    pub reset: bool,
+    /// No answer in time.
+    pub timeout: bool,
+    /// Answers with these statuses.
+    pub statuses: Vec<u16>,
+}
 
 /// How far an attempt came before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,26 +57,30 @@ pub enum Reached {
     Nothing,
     /// The request was sent, in part or whole, and the connection broke before the answer's header section was whole.
     Upstream,
-    /// An answer came, or its time was over.
+    /// It was sent, and no answer came in time.
+    Silence,
+    /// An answer with this status; nothing of it has reached the client.
+    Status(u16),
+    /// An answer began that cannot be taken back, or cannot be understood.
     Answer,
 }
 
 /// What the decision depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Failed {
+pub struct Failed<'p> {
+    /// What the operator wants.
+    pub policy: &'p Policy,
     /// How far this attempt came.
     pub reached: Reached,
-    /// The request's method is idempotent.
+    /// The request may be carried out twice.
     pub idempotent: bool,
     /// The request's body is still whole in memory (or there is none).
     pub replayable: bool,
-    /// Attempts so far, this one included.
+    /// Attempts so far, this one included; since an endpoint was last waited for.
     pub made: u32,
-    /// Attempts allowed.
-    pub allowed: u32,
-    /// The request's deadline has not passed.
-    pub in_time: bool,
-    /// An endpoint that was not tried yet is left.
+    /// How long until the request's deadline; nothing when it has passed.
+    pub left: Duration,
+    /// An endpoint that may be asked and was not tried yet is left.
     pub others: bool,
 }
 
@@ -43,21 +88,47 @@ pub struct Failed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Try again.
-    Again,
+    Again {
+        /// It may be carried out by two endpoints, so it counts as load: the budget has to allow it.
+        costs: bool,
+        /// At the earliest after a wait.
+        waits: bool,
+    },
+    /// Nothing was sent, and there is nobody left to ask: wait for an endpoint to come back.
+    Wait,
     /// Leave it at that.
     Enough(&'static str),
 }
 
 /// Decides.
-pub fn verdict(failed: &Failed) -> Verdict {
+pub fn verdict(failed: &Failed<'_>) -> Verdict {
+    let when = &failed.policy.when;
     match failed.reached {
+        _ if failed.left.is_zero() => Verdict::Enough("no time left"),
+        Reached::Nothing => unsent(failed),
         Reached::Answer => Verdict::Enough("an answer is never asked for twice"),
-        Reached::Upstream if !failed.idempotent => Verdict::Enough("the method is not idempotent"),
-        Reached::Upstream if !failed.replayable => Verdict::Enough("the body cannot be sent again"),
-        Reached::Nothing if !failed.others => Verdict::Enough("every endpoint was tried"),
-        _ if failed.made >= failed.allowed => Verdict::Enough("no attempts left"),
-        _ if !failed.in_time => Verdict::Enough("no time left"),
-        _ => Verdict::Again,
+        _ if !failed.idempotent => Verdict::Enough("the request is not idempotent"),
+        _ if !failed.replayable => Verdict::Enough("the body cannot be sent again"),
+        _ if failed.made >= failed.policy.attempts => Verdict::Enough("no attempts left"),
+        Reached::Upstream if !when.reset => Verdict::Enough("retry.when has no reset"),
+        Reached::Upstream => Verdict::Again { costs: true, waits: !failed.others },
+        _ if !failed.others => Verdict::Enough("every endpoint was tried"),
+        Reached::Silence if !when.timeout => Verdict::Enough("retry.when has no timeout"),
+        Reached::Silence => Verdict::Again { costs: true, waits: false },
+        Reached::Status(status) if !when.statuses.contains(&status) => {
+            Verdict::Enough("retry.when has no such status")
+        }
+        Reached::Status(_) => Verdict::Again { costs: true, waits: true },
+    }
+}
+
+/// A connection that did not come about cost nobody anything.
+fn unsent(failed: &Failed<'_>) -> Verdict {
+    let spent = failed.made >= failed.policy.attempts;
+    match failed.policy.when.connect {
+        false => Verdict::Enough("retry.when has no connect"),
+        true if failed.others && !spent => Verdict::Again { costs: false, waits: false },
+        true => Verdict::Wait,
     }
 }
 
@@ -65,43 +136,80 @@ pub fn verdict(failed: &Failed) -> Verdict {
 mod tests {
     use super::*;
 
-    const HOPEFUL: Failed = Failed {
-        reached: Reached::Upstream,
-        idempotent: true,
-        replayable: true,
-        made: 1,
-        allowed: 3,
-        in_time: true,
-        others: true,
-    };
+    fn policy() -> Policy {
+        Policy {
+            attempts: 3,
+            when: When { connect: true, reset: true, timeout: true, statuses: vec![502, 503, 504] },
+            per_try: None,
+            backoff: Backoff { base: Duration::from_millis(25), max: Duration::from_millis(250) },
+            idempotency_key: false,
+        }
+    }
+
+    fn hopeful(policy: &Policy, reached: Reached) -> Failed<'_> {
+        let left = Duration::from_secs(1);
+        Failed { policy, reached, idempotent: true, replayable: true, made: 1, left, others: true }
+    }
+
+    const SENT: [Reached; 3] = [Reached::Upstream, Reached::Silence, Reached::Status(503)];
+
+    fn is_again(verdict: Verdict) -> bool {
+        matches!(verdict, Verdict::Again { .. })
+    }
 
     #[test]
-    fn what_was_never_sent_may_always_be_sent() {
-        let post = Failed { reached: Reached::Nothing, idempotent: false, replayable: false, ..HOPEFUL };
-        assert_eq!(verdict(&post), Verdict::Again);
-        assert!(matches!(verdict(&Failed { others: false, ..post }), Verdict::Enough(_)));
+    fn what_was_never_sent_may_always_be_sent_and_costs_nothing() {
+        let policy = policy();
+        let post = Failed { idempotent: false, replayable: false, ..hopeful(&policy, Reached::Nothing) };
+        assert_eq!(verdict(&post), Verdict::Again { costs: false, waits: false });
+        assert_eq!(verdict(&Failed { others: false, ..post }), Verdict::Wait);
+        assert_eq!(verdict(&Failed { made: 3, ..post }), Verdict::Wait);
     }
 
     #[test]
     fn what_may_have_had_an_effect_is_sent_again_only_if_that_is_harmless() {
-        assert_eq!(verdict(&HOPEFUL), Verdict::Again);
-        assert_eq!(
-            verdict(&Failed { others: false, ..HOPEFUL }),
-            Verdict::Again,
-            "a fresh connection will do"
-        );
-        assert!(matches!(verdict(&Failed { idempotent: false, ..HOPEFUL }), Verdict::Enough(_)));
-        assert!(matches!(verdict(&Failed { replayable: false, ..HOPEFUL }), Verdict::Enough(_)));
+        let policy = policy();
+        for reached in SENT {
+            let failed = hopeful(&policy, reached);
+            assert!(is_again(verdict(&failed)), "{reached:?}");
+            assert!(!is_again(verdict(&Failed { idempotent: false, ..failed })), "{reached:?}");
+            assert!(!is_again(verdict(&Failed { replayable: false, ..failed })), "{reached:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_endpoint_is_asked_again_only_over_a_fresh_connection() {
+        let policy = policy();
+        let alone = |reached| verdict(&Failed { others: false, ..hopeful(&policy, reached) });
+        assert_eq!(alone(Reached::Upstream), Verdict::Again { costs: true, waits: true });
+        assert!(!is_again(alone(Reached::Silence)) && !is_again(alone(Reached::Status(503))));
     }
 
     #[test]
     fn an_answer_that_began_is_never_asked_for_again() {
-        assert!(matches!(verdict(&Failed { reached: Reached::Answer, ..HOPEFUL }), Verdict::Enough(_)));
+        let policy = policy();
+        assert!(!is_again(verdict(&hopeful(&policy, Reached::Answer))));
     }
 
     #[test]
     fn attempts_and_time_end() {
-        assert!(matches!(verdict(&Failed { made: 3, ..HOPEFUL }), Verdict::Enough(_)));
-        assert!(matches!(verdict(&Failed { in_time: false, ..HOPEFUL }), Verdict::Enough(_)));
+        let policy = policy();
+        for reached in SENT {
+            let failed = hopeful(&policy, reached);
+            assert!(!is_again(verdict(&Failed { made: 3, ..failed })), "{reached:?}");
+            assert!(!is_again(verdict(&Failed { left: Duration::ZERO, ..failed })), "{reached:?}");
+        }
+        let late = Failed { left: Duration::ZERO, ..hopeful(&policy, Reached::Nothing) };
+        assert!(matches!(verdict(&late), Verdict::Enough(_)), "no time to wait either");
+    }
+
+    #[test]
+    fn what_the_operator_does_not_want_is_not_done() {
+        let none = Policy { when: When::default(), ..policy() };
+        for reached in SENT.into_iter().chain([Reached::Nothing]) {
+            assert!(matches!(verdict(&hopeful(&none, reached)), Verdict::Enough(_)), "{reached:?}");
+        }
+        let policy = policy();
+        assert!(!is_again(verdict(&hopeful(&policy, Reached::Status(500)))));
     }
 }

@@ -35,13 +35,19 @@ pub struct Upstream {
 impl Upstream {
     /// Brings a planned upstream to life, with nothing learnt yet.
     pub fn new(planned: &plan::Upstream, metrics: &Metrics) -> Upstream {
-        let plan::Upstream { name, endpoints, balance, keepalive, limits } = planned;
+        let plan::Upstream { name, members, balance, keepalive, limits, .. } = planned;
+        let endpoints = match members {
+            plan::Members::Fixed(endpoints) => endpoints.clone(),
+            _ => Vec::new(),
+        };
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        let mut picker = Picker::new(balance);
+        picker.set_shares(&weights);
         let upstream_metrics = metrics.upstream(name);
         Upstream {
             name: name.clone(),
             endpoints: endpoints.iter().map(|e| Arc::new(Endpoint::new(name, e, metrics))).collect(),
-            picker: Mutex::new(Picker::new(*balance, &weights)),
+            picker: Mutex::new(picker),
             gate: Gate::new(limits, upstream_metrics.clone()),
             pool: Arc::new(Pool::new(keepalive, limits.connections)),
             metrics: upstream_metrics,
@@ -70,9 +76,25 @@ impl Upstream {
 
     /// Chooses an endpoint that is not among the `tried` ones and takes a lease on it. None when all were tried.
     pub fn pick(&self, tried: &Tried) -> Option<Lease> {
-        let in_flight = |index: usize| self.endpoints.get(index).map_or(usize::MAX, |e| e.in_flight());
-        let pick = self.picker.lock().pick(tried, in_flight, &mut fastrand::Rng::new())?;
-        let endpoint = self.endpoints.get(pick.index)?;
-        Some(Lease::take(endpoint.clone(), pick.index, Held::take(&self.metrics.in_flight)))
+        let question = crate::balance::Question { tried, key: None };
+        let pick = self.picker.lock().pick(&question, &Of(self), &mut fastrand::Rng::new())?;
+        let endpoint = self.endpoints.get(pick.slot)?;
+        Some(Lease::take(endpoint.clone(), pick.slot, Held::take(&self.metrics.in_flight)))
+    }
+}
+
+struct Of<'a>(&'a Upstream);
+
+impl crate::balance::Loads for Of<'_> {
+    fn in_flight(&self, slot: usize) -> usize {
+        self.0.endpoints.get(slot).map_or(usize::MAX, |e| e.in_flight())
+    }
+
+    fn total(&self) -> usize {
+        0
+    }
+
+    fn latency(&self, _: usize) -> crate::clock::Duration {
+        crate::clock::Duration::ZERO
     }
 }

@@ -20,7 +20,7 @@ struct Room {
 }
 
 const WORDS: Names = &["clock", "failure", "limits"];
-const DOMAIN: Names = &["routing", "balance", "limit", "retry", "hygiene", "answer"];
+const DOMAIN: Names = &["routing", "health", "balance", "roster", "limit", "retry", "hygiene", "answer"];
 const PROCESS: Names = &["process", "cli", "demo"];
 
 const ENGINE: Names = &["pingora", "pingora_core", "pingora_proxy", "pingora_http", "pingora_error"];
@@ -64,7 +64,9 @@ const ROOMS: &[Room] = &[
     Room { name: "limits", knows: &[], shuns: &[ENGINE, TASKS, WORLD] },
     Room { name: "config", knows: &[WORDS], shuns: &[ENGINE, TASKS] },
     Room { name: "routing", knows: &[WORDS], shuns: IMPURE },
+    Room { name: "health", knows: &[WORDS], shuns: IMPURE },
     Room { name: "balance", knows: &[WORDS], shuns: IMPURE },
+    Room { name: "roster", knows: &[WORDS, &["health", "balance"]], shuns: IMPURE },
     Room { name: "limit", knows: &[WORDS], shuns: IMPURE },
     Room { name: "retry", knows: &[WORDS], shuns: IMPURE },
     Room { name: "hygiene", knows: &[WORDS, &["routing"]], shuns: IMPURE },

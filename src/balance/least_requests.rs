@@ -5,42 +5,35 @@
 //! close to an even load (Mitzenmacher, *The Power of Two Choices*, 2001), without that herd, and at the same price for
 //! any number of endpoints.
 //!
-//! Busy is what the endpoint would have under way with this request, by its weight: (in flight + 1) / weight. Two
+//! Busy is what the endpoint would have under way with this request, by its share: (in flight + 1) / share. Two
 //! idle ones are equals, else the heavier would get all of a quiet upstream's requests; and since the two were drawn by
-//! weight, the first of them has its share.
+//! share, the first of them has its share.
 
 use super::random::Random;
-use super::{Load, Pick, Reason, Tried};
+use super::{Load, Loads, Pick, Reason, Tried};
 
-/// Draws by weight.
-#[derive(Clone, Debug)]
+/// Draws by share.
+#[derive(Clone, Debug, Default)]
 pub(super) struct LeastRequests(Random);
 
 impl LeastRequests {
-    pub fn new(weights: &[u32]) -> LeastRequests {
-        LeastRequests(Random::new(weights))
+    pub fn set_shares(&mut self, shares: &[u32]) {
+        self.0.set_shares(shares);
     }
 
     /// The less busy of two endpoints not tried yet; of two as busy the one that was drawn first.
-    pub fn pick(
-        &self,
-        tried: &Tried,
-        in_flight: impl Fn(usize) -> usize,
-        random: &mut fastrand::Rng,
-    ) -> Option<Pick> {
-        let first = self.0.pick(tried, random)?;
-        let mut tried = tried.clone();
-        tried.insert(first.index);
-        let Some(second) = self.0.pick(&tried, random) else { return Some(first) };
-        let load = |index| Load { in_flight: in_flight(index), weight: self.0.weight(index) };
-        Some(less_busy((first.index, load(first.index)), (second.index, load(second.index))))
+    pub fn pick(&self, tried: &Tried, loads: &impl Loads, random: &mut fastrand::Rng) -> Option<Pick> {
+        let (first, second) = self.0.pick_two(tried, random)?;
+        let Some(second) = second else { return Some(first) };
+        let load = |slot| Load { in_flight: loads.in_flight(slot), share: self.0.share(slot) };
+        Some(less_busy((first.slot, load(first.slot)), (second.slot, load(second.slot))))
     }
 }
 
 fn less_busy(first: (usize, Load), second: (usize, Load)) -> Pick {
-    let ((index, load), (other, other_load)) =
+    let ((slot, load), (other, other_load)) =
         if second.1.is_below(first.1) { (second, first) } else { (first, second) };
-    Pick { index, reason: Reason::LessBusy { load, other, other_load } }
+    Pick { slot, reason: Reason::LessBusy { load, other, other_load } }
 }
 
 #[cfg(test)]
@@ -49,12 +42,34 @@ mod tests {
 
     use super::*;
 
+    struct Busy<'a>(&'a [usize]);
+
+    impl Loads for Busy<'_> {
+        fn in_flight(&self, slot: usize) -> usize {
+            self.0[slot]
+        }
+
+        fn total(&self) -> usize {
+            self.0.iter().sum()
+        }
+
+        fn latency(&self, _: usize) -> crate::clock::Duration {
+            panic!("nobody asks")
+        }
+    }
+
+    fn with(shares: &[u32]) -> LeastRequests {
+        let mut picker = LeastRequests::default();
+        picker.set_shares(shares);
+        picker
+    }
+
     fn counts(weights: &[u32], in_flight: &[usize], tried: &Tried) -> Vec<usize> {
-        let picker = LeastRequests::new(weights);
+        let picker = with(weights);
         let mut random = fastrand::Rng::with_seed(5);
         let mut counts = vec![0; weights.len()];
         for _ in 0..10_000 {
-            counts[picker.pick(tried, |index| in_flight[index], &mut random).unwrap().index] += 1;
+            counts[picker.pick(tried, &Busy(in_flight), &mut random).unwrap().slot] += 1;
         }
         counts
     }
@@ -100,22 +115,22 @@ mod tests {
 
     #[test]
     fn the_choice_names_both() {
-        let picker = LeastRequests::new(&[1, 1]);
-        let pick = picker.pick(&Tried::default(), |index| index, &mut fastrand::Rng::with_seed(1)).unwrap();
-        let load = |in_flight| Load { in_flight, weight: 1 };
+        let picker = with(&[1, 1]);
+        let pick = picker.pick(&Tried::default(), &Busy(&[0, 1]), &mut fastrand::Rng::with_seed(1)).unwrap();
+        let load = |in_flight| Load { in_flight, share: 1 };
         let reason = Reason::LessBusy { load: load(0), other: 1, other_load: load(1) };
-        assert_eq!(pick, Pick { index: 0, reason });
+        assert_eq!(pick, Pick { slot: 0, reason });
     }
 
     /// Requests that stay: each pick adds one in flight. The load of the busiest stays close to the average.
     #[test]
     fn the_load_stays_even() {
-        let picker = LeastRequests::new(&[1; 50]);
+        let picker = with(&[1; 50]);
         let mut random = fastrand::Rng::with_seed(11);
         let mut in_flight = [0_usize; 50];
         for _ in 0..5_000 {
-            let pick = picker.pick(&Tried::default(), |index| in_flight[index], &mut random).unwrap();
-            in_flight[pick.index] += 1;
+            let pick = picker.pick(&Tried::default(), &Busy(&in_flight), &mut random).unwrap();
+            in_flight[pick.slot] += 1;
         }
         let spread = (in_flight.iter().min().unwrap(), in_flight.iter().max().unwrap());
         assert!(

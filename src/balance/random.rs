@@ -5,55 +5,72 @@
 
 use super::{Pick, Reason, Tried};
 
-/// The weights, and their running sums to draw from.
-#[derive(Clone, Debug)]
+/// The shares, and their running sums to draw from.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Random {
-    weights: Vec<u32>,
-    /// The sum of all weights up to and with each one: what is drawn below the first is the first endpoint's.
+    shares: Vec<u32>,
+    /// The sum of all shares up to and with each one: what is drawn below the first is the first endpoint's.
     sums: Vec<i64>,
 }
 
 impl Random {
-    pub fn new(weights: &[u32]) -> Random {
-        let sum = |sum: &mut i64, weight: &u32| {
-            *sum += i64::from(*weight);
+    pub fn set_shares(&mut self, shares: &[u32]) {
+        let sum = |sum: &mut i64, share: &u32| {
+            *sum += i64::from(*share);
             Some(*sum)
         };
-        Random { weights: weights.to_vec(), sums: weights.iter().scan(0, sum).collect() }
+        *self = Random { shares: shares.to_vec(), sums: shares.iter().scan(0, sum).collect() };
     }
 
-    /// One endpoint not tried yet, in proportion to its weight.
+    /// One endpoint not tried yet, in proportion to its share.
     pub fn pick(&self, tried: &Tried, random: &mut fastrand::Rng) -> Option<Pick> {
         if tried.is_empty() { self.draw(random) } else { self.draw_from(tried, random) }
     }
 
-    pub fn weight(&self, index: usize) -> u32 {
-        self.weights[index]
+    /// Two different ones, or the only one.
+    pub fn pick_two(&self, tried: &Tried, random: &mut fastrand::Rng) -> Option<(Pick, Option<Pick>)> {
+        let first = self.pick(tried, random)?;
+        if first.reason == Reason::Only {
+            return Some((first, None));
+        }
+        let mut tried = tried.clone();
+        tried.insert(first.slot);
+        Some((first, self.pick(&tried, random)))
+    }
+
+    /// 0 for a slot that nobody has.
+    pub fn share(&self, slot: usize) -> u32 {
+        self.shares.get(slot).copied().unwrap_or(0)
+    }
+
+    /// Of all.
+    pub fn total(&self) -> i64 {
+        self.sums.last().copied().unwrap_or(0)
     }
 
     /// One of all: a search in the sums, whatever their number.
     fn draw(&self, random: &mut fastrand::Rng) -> Option<Pick> {
-        let total = *self.sums.last()?;
-        let drawn = random.i64(0..total);
+        let total = self.total();
+        let drawn = if total == 0 { return None } else { random.i64(0..total) };
         Some(self.drawn(self.sums.partition_point(|sum| *sum <= drawn), total))
     }
 
     /// One of those not tried: a walk along them.
     fn draw_from(&self, tried: &Tried, random: &mut fastrand::Rng) -> Option<Pick> {
-        let choices = || self.weights.iter().enumerate().filter(|(index, _)| !tried.contains(*index));
-        let total: i64 = choices().map(|(_, weight)| i64::from(*weight)).sum();
+        let choices = || self.shares.iter().enumerate().filter(|(slot, _)| !tried.contains(*slot));
+        let total: i64 = choices().map(|(_, share)| i64::from(*share)).sum();
         let mut drawn = if total == 0 { return None } else { random.i64(0..total) };
-        let taken = choices().find(|(_, weight)| {
-            drawn -= i64::from(**weight);
+        let taken = choices().find(|(_, share)| {
+            drawn -= i64::from(**share);
             drawn < 0
         });
-        taken.map(|(index, _)| self.drawn(index, total))
+        taken.map(|(slot, _)| self.drawn(slot, total))
     }
 
-    fn drawn(&self, index: usize, total: i64) -> Pick {
-        let weight = self.weights[index];
-        let only = i64::from(weight) == total;
-        Pick { index, reason: if only { Reason::Only } else { Reason::Drawn { weight, total } } }
+    fn drawn(&self, slot: usize, total: i64) -> Pick {
+        let share = self.share(slot);
+        let only = i64::from(share) == total;
+        Pick { slot, reason: if only { Reason::Only } else { Reason::Drawn { share, total } } }
     }
 }
 
@@ -65,13 +82,19 @@ mod tests {
 
     const DRAWS: u32 = 20_000;
 
+    fn with(shares: &[u32]) -> Random {
+        let mut random = Random::default();
+        random.set_shares(shares);
+        random
+    }
+
     /// Pearson's chi-square of the draws against the weights, the tried ones left out.
     fn chi_square(weights: &[u32], tried: &Tried, seed: u64) -> f64 {
-        let picker = Random::new(weights);
+        let picker = with(weights);
         let mut random = fastrand::Rng::with_seed(seed);
         let mut counts = vec![0_u32; weights.len()];
         for _ in 0..DRAWS {
-            counts[picker.pick(tried, &mut random).unwrap().index] += 1;
+            counts[picker.pick(tried, &mut random).unwrap().slot] += 1;
         }
         let open = || (0..weights.len()).filter(|index| !tried.contains(*index));
         let total: u32 = open().map(|index| weights[index]).sum();
@@ -109,7 +132,19 @@ mod tests {
     fn a_draw_says_its_share() {
         let mut tried = Tried::default();
         tried.insert(0);
-        let pick = Random::new(&[9, 1, 1]).pick(&tried, &mut fastrand::Rng::with_seed(1)).unwrap();
-        assert_eq!(pick.reason, Reason::Drawn { weight: 1, total: 2 });
+        let pick = with(&[9, 1, 1]).pick(&tried, &mut fastrand::Rng::with_seed(1)).unwrap();
+        assert_eq!(pick.reason, Reason::Drawn { share: 1, total: 2 });
+    }
+
+    #[test]
+    fn a_share_of_nothing_is_never_drawn() {
+        let picker = with(&[0, 1, 0, 2, 0]);
+        let mut random = fastrand::Rng::with_seed(2);
+        for _ in 0..1000 {
+            let (first, second) = picker.pick_two(&Tried::default(), &mut random).unwrap();
+            let mut slots = [first.slot, second.unwrap().slot];
+            slots.sort_unstable();
+            assert_eq!(slots, [1, 3]);
+        }
     }
 }

@@ -3,53 +3,60 @@
 //! With weights 5, 1, 1 the plain kind asks `a a a a a b c`: five requests in a row meet one endpoint while the others
 //! rest. The smooth kind (nginx's, 2012) asks `a a b a c a a`, with the same shares. Each endpoint has a credit. At
 //! each turn every credit grows by its endpoint's weight; the largest is chosen, and pays the sum of all weights. So
-//! the credits always sum to zero, and after one cycle, as many turns as the weights sum to, each is zero again.
+//! the credits always sum to zero, and after one cycle, as many turns as the weights sum to, each is zero again. What
+//! counts as a weight here is the endpoint's share, which changes as endpoints come, go and warm up.
 
 use std::cmp::Reverse;
 
 use super::{Pick, Reason, Tried};
 
 /// The credits of all endpoints.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RoundRobin(Vec<Endpoint>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Endpoint {
-    weight: u32,
+    share: u32,
     credit: i64,
 }
 
 impl RoundRobin {
-    pub fn new(weights: &[u32]) -> RoundRobin {
-        RoundRobin(weights.iter().map(|&weight| Endpoint { weight, credit: 0 }).collect())
+    /// Credits are kept, in proportion to the new sum: what one has saved up or owes stays the same part of a cycle.
+    pub fn set_shares(&mut self, shares: &[u32]) {
+        let sum = |shares: &mut dyn Iterator<Item = u32>| shares.map(i64::from).sum::<i64>();
+        let before = sum(&mut self.0.iter().map(|endpoint| endpoint.share)).max(1);
+        let after = sum(&mut shares.iter().copied());
+        self.0.resize(shares.len(), Endpoint::default());
+        for (endpoint, share) in self.0.iter_mut().zip(shares) {
+            let kept = if *share == 0 { 0 } else { i128::from(endpoint.credit) };
+            let credit = i64::try_from(kept * i128::from(after) / i128::from(before)).unwrap_or(0);
+            *endpoint = Endpoint { share: *share, credit };
+        }
     }
 
     /// The endpoint whose turn it is among those not tried; of two equals the first. The tried ones' credits stay.
     pub fn pick(&mut self, tried: &Tried) -> Option<Pick> {
         let total = self.grow(tried);
-        let index = self.richest(tried)?;
-        let Endpoint { weight, credit } = &mut self.0[index];
+        let slot = self.richest(tried)?;
+        let Endpoint { share, credit } = &mut self.0[slot];
         *credit -= total;
-        let only = i64::from(*weight) == total;
-        Some(Pick {
-            index,
-            reason: if only { Reason::Only } else { Reason::Turn { weight: *weight, total } },
-        })
+        let only = i64::from(*share) == total;
+        Some(Pick { slot, reason: if only { Reason::Only } else { Reason::Turn { share: *share, total } } })
     }
 
-    /// The sum of all weights, by which the credits grew.
+    /// The sum of all shares, by which the credits grew.
     fn grow(&mut self, tried: &Tried) -> i64 {
         let mut total = 0;
-        for (_, endpoint) in self.0.iter_mut().enumerate().filter(|(index, _)| !tried.contains(*index)) {
-            endpoint.credit += i64::from(endpoint.weight);
-            total += i64::from(endpoint.weight);
+        for (_, endpoint) in self.0.iter_mut().enumerate().filter(|(slot, _)| !tried.contains(*slot)) {
+            endpoint.credit += i64::from(endpoint.share);
+            total += i64::from(endpoint.share);
         }
         total
     }
 
     fn richest(&self, tried: &Tried) -> Option<usize> {
-        let choices = (0..self.0.len()).filter(|index| !tried.contains(*index));
-        choices.min_by_key(|index| Reverse(self.0[*index].credit))
+        let choices = (0..self.0.len()).filter(|slot| self.0[*slot].share > 0 && !tried.contains(*slot));
+        choices.min_by_key(|slot| Reverse(self.0[*slot].credit))
     }
 }
 
@@ -59,8 +66,16 @@ mod tests {
 
     use super::*;
 
+    impl RoundRobin {
+        fn new(shares: &[u32]) -> RoundRobin {
+            let mut picker = RoundRobin::default();
+            picker.set_shares(shares);
+            picker
+        }
+    }
+
     fn turns(picker: &mut RoundRobin, tried: &Tried, count: usize) -> String {
-        let letter = |pick: Pick| char::from(b'a' + u8::try_from(pick.index).unwrap());
+        let letter = |pick: Pick| char::from(b'a' + u8::try_from(pick.slot).unwrap());
         (0..count).map(|_| letter(picker.pick(tried).unwrap())).collect()
     }
 
@@ -85,7 +100,7 @@ mod tests {
             let weights: Vec<u32> = (0..random.usize(1..8)).map(|_| random.u32(1..=50)).collect();
             let mut picker = RoundRobin::new(&weights);
             let turns = 0..weights.iter().sum();
-            let cycle = turns.map(|_| picker.pick(&Tried::default()).unwrap().index).collect();
+            let cycle = turns.map(|_| picker.pick(&Tried::default()).unwrap().slot).collect();
             assert!(picker.0.iter().all(|endpoint| endpoint.credit == 0), "a cycle ends where it began");
             check(&weights, cycle);
         }
@@ -133,6 +148,28 @@ mod tests {
     #[test]
     fn a_turn_says_its_share() {
         let pick = RoundRobin::new(&[5, 1, 1]).pick(&Tried::default()).unwrap();
-        assert_eq!(pick, Pick { index: 0, reason: Reason::Turn { weight: 5, total: 7 } });
+        assert_eq!(pick, Pick { slot: 0, reason: Reason::Turn { share: 5, total: 7 } });
+    }
+
+    #[test]
+    fn new_shares_keep_the_place_in_the_cycle() {
+        let mut picker = RoundRobin::new(&[1, 1, 1]);
+        assert_eq!(turns(&mut picker, &Tried::default(), 1), "a");
+        picker.set_shares(&[100, 100, 100]);
+        assert_eq!(turns(&mut picker, &Tried::default(), 5), "bcabc");
+        picker.set_shares(&[1, 0, 1]);
+        assert_eq!(turns(&mut picker, &Tried::default(), 4), "acac");
+        picker.set_shares(&[1, 1, 1, 1]);
+        assert_eq!(turns(&mut picker, &Tried::default(), 4), "abcd");
+    }
+
+    /// Shares that were counted in thousands must not leave debts that take thousands of turns to pay.
+    #[test]
+    fn coarser_shares_leave_no_debts() {
+        let mut picker = RoundRobin::new(&[100_000, 70_001, 3]);
+        turns(&mut picker, &Tried::default(), 7);
+        picker.set_shares(&[1, 1, 1]);
+        let turns = turns(&mut picker, &Tried::default(), 30);
+        assert!((9..=11).contains(&turns.matches('c').count()), "{turns}");
     }
 }

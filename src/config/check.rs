@@ -22,9 +22,14 @@ use crate::limits;
 /// [`limits::DIAGNOSTICS`] faults the rest is not looked at.
 pub fn check(tree: Value, schema: &Json, env: Env<'_>) -> (Value, Vec<Fault>) {
     let mut walk = Walk { env, faults: Vec::new(), path: KeyPath::root(), substituted: 0 };
-    // An empty file is an empty map: then the keys that it lacks are named.
-    let tree = if tree.is_null() { Value::Mapping(Mapping::new()) } else { tree };
-    let tree = walk.value(tree, Shape::root(schema));
+    let root = Shape::root(schema);
+    // An empty file is an empty map or list: then what it lacks is named.
+    let tree = match (tree, root.kind()) {
+        (Value::Null, Kind::List) => Value::Sequence(Vec::new()),
+        (Value::Null, _) => Value::Mapping(Mapping::new()),
+        (tree, _) => tree,
+    };
+    let tree = walk.value(tree, root);
     (tree, walk.faults)
 }
 
@@ -204,7 +209,15 @@ fn meant<'s>(value: &Value, alternatives: &[Shape<'s>]) -> Option<Shape<'s>> {
         Value::Null | Value::Tagged(_) => false,
         _ => !matches!(shape.kind(), Kind::Map | Kind::List),
     };
-    let common = |shape: &&Shape<'s>| shape.keys().filter(|key| value.get(*key).is_some()).count();
+    let same_kind = |shape: &Shape<'s>| match value {
+        Value::Number(_) => shape.kind() == Kind::Whole,
+        Value::String(_) => shape.kind() == Kind::Text,
+        _ => false,
+    };
+    let common = |shape: &&Shape<'s>| {
+        let keys = shape.keys().filter(|key| value.get(*key).is_some()).count();
+        (same_kind(shape), keys)
+    };
     // Of equals, `max_by_key` takes the last, and the first is the simpler one.
     alternatives.iter().filter(wanted).rev().max_by_key(common).copied()
 }

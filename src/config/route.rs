@@ -1,12 +1,13 @@
 //! Keys under `routes`.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::map::Map;
 use crate::config::units::{
     Duration, HeaderName, HeaderValue, Host, Location, Method, Name, Path, Pattern, Size,
 };
+use crate::config::upstream::{Backoff, RetryOn};
 use crate::limits;
 
 /// Which requests, and what happens to them: exactly one of `upstream`, `redirect` and `respond`.
@@ -51,6 +52,9 @@ pub struct Route {
     /// Instead of the listener's own, key by key.
     #[serde(default)]
     pub limits: RouteLimits,
+    /// Who is let in first when the upstream is at its limit.
+    #[serde(default)]
+    pub priority: Priority,
 }
 
 /// Which requests: all of the conditions hold.
@@ -189,13 +193,35 @@ pub struct HeaderEdits {
     pub remove: Vec<HeaderName>,
 }
 
-/// How often a request of this route is tried.
+/// When and how often a request of this route is tried again; see the upstream's `retry`, whose budget counts.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteRetry {
     /// In all, the first included; 1 means never again.
     #[schemars(range(min = 1, max = limits::ATTEMPTS))]
     pub attempts: Option<u32>,
+    /// What is tried again.
+    #[schemars(extend("uniqueItems" = true))]
+    pub when: Option<Vec<RetryOn>>,
+    /// How long one attempt may wait for the first byte of its answer.
+    pub per_try_timeout: Option<Duration>,
+    /// How long to wait before an attempt that would come too soon.
+    pub backoff: Option<Backoff>,
+    /// Whether a request with an `Idempotency-Key` counts as idempotent.
+    pub idempotency_key: Option<bool>,
+}
+
+/// Who is let in first when an upstream is at its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// The default.
+    #[default]
+    Normal,
+    /// After all others, and the first to be turned away.
+    Low,
 }
 
 /// How long each step of a request of this route may take; see the upstream's `timeouts`.

@@ -3,17 +3,21 @@
 //! It serves twice: editors read it (`# yaml-language-server: $schema=…` at the top of a file) and so does the
 //! [`check`](super::check), so that what an editor accepts and what the program accepts cannot drift apart.
 
-use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use crate::config::Config;
 
 /// The schema (JSON Schema 2020-12).
 pub fn schema() -> Value {
-    let mut generator = SchemaSettings::draft2020_12().into_generator();
-    let mut schema = generator.root_schema_for::<Config>();
+    of::<Config>()
+}
+
+/// The schema of one kind of file.
+pub(super) fn of<T: JsonSchema>() -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
     RecursiveTransform(tidy).transform(&mut schema);
     schema.insert("title".to_owned(), json!("tetap"));
     schema.to_value()
@@ -52,12 +56,4 @@ fn tidy(schema: &mut Schema) {
 
 fn is_scalar(value: &Value) -> bool {
     matches!(value, Value::Bool(_) | Value::Number(_) | Value::String(_))
-}
-
-/// A type's own part of the schema, for tests.
-#[cfg(test)]
-pub(crate) fn of<T: schemars::JsonSchema>() -> Value {
-    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
-    RecursiveTransform(tidy).transform(&mut schema);
-    schema.to_value()
 }

@@ -122,7 +122,7 @@ impl<'s> Shape<'s> {
 
     /// Whether the text may be a secret, which a diagnostic must not repeat when it comes from the environment.
     pub fn is_secret(self) -> bool {
-        self.text("format") == Some(units::HeaderValue::FORMAT)
+        [units::HeaderValue::FORMAT, units::Secret::FORMAT].map(Some).contains(&self.text("format"))
     }
 
     /// The least and the greatest number allowed; of sizes, in bytes.
@@ -209,7 +209,7 @@ mod tests {
         let endpoint = Shape::root(&upstream).value_of("endpoints").and_then(Shape::item).unwrap();
         assert_eq!(
             endpoint.expected(),
-            "an IP address and port such as 10.0.0.11:8080 or [fd00::11]:8080, or a map with the keys address, weight"
+            "an IP address and port such as 10.0.0.11:8080 or [fd00::11]:8080, or a map with the keys address, tier, weight"
         );
     }
 

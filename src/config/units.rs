@@ -5,7 +5,10 @@
 //! one sentence that says what is expected.
 
 pub mod address;
+pub mod cookie;
+pub mod domain;
 pub mod duration;
+pub mod file;
 pub mod header;
 pub mod host;
 pub mod location;
@@ -13,10 +16,15 @@ pub mod name;
 pub mod output;
 pub mod path;
 pub mod pattern;
+pub mod ratio;
 pub mod size;
+pub mod status;
 
 pub use address::{AdminAddress, EndpointAddress, ListenAddress, Network};
+pub use cookie::{CookieName, Secret};
+pub use domain::DomainName;
 pub use duration::Duration;
+pub use file::FilePath;
 pub use header::{HeaderName, HeaderValue, Method};
 pub use host::Host;
 pub use location::Location;
@@ -24,7 +32,9 @@ pub use name::Name;
 pub use output::Output;
 pub use path::Path;
 pub use pattern::Pattern;
+pub use ratio::Ratio;
 pub use size::Size;
+pub use status::StatusRange;
 
 /// A value that is written as text.
 pub trait Unit: Sized {
@@ -86,8 +96,11 @@ pub struct Format {
 pub fn format(name: &str) -> Option<Format> {
     let formats = [
         of::<AdminAddress>(),
+        of::<CookieName>(),
+        of::<DomainName>(),
         of::<Duration>(),
         of::<EndpointAddress>(),
+        of::<FilePath>(),
         of::<HeaderName>(),
         of::<HeaderValue>(),
         of::<Host>(),
@@ -99,7 +112,10 @@ pub fn format(name: &str) -> Option<Format> {
         of::<Output>(),
         of::<Path>(),
         of::<Pattern>(),
+        of::<Ratio>(),
+        of::<Secret>(),
         of::<Size>(),
+        of::<StatusRange>(),
     ];
     formats.into_iter().find(|(known, _)| *known == name).map(|(_, format)| format)
 }

@@ -1,120 +1,77 @@
 //! Keys under `upstreams`.
 
+pub mod balance;
+pub mod discovery;
+pub mod health;
+pub mod limits;
+pub mod retry;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::units::{Duration, EndpointAddress};
-use crate::limits;
+pub use balance::{Balance, BalanceWord, HashBy, HashKey, StickyCookie};
+pub use discovery::{Discovery, Endpoint, FullEndpoint};
+pub use health::{Check, Ejection, Status};
+pub use limits::{AdaptiveLimit, UpstreamLimits};
+pub use retry::{Backoff, Budget, Retry, RetryOn, RetryWord};
 
-/// A group of servers that answer the same requests.
+use crate::config::units::{Duration, HeaderName, Ratio};
+
+/// A group of servers that answer the same requests: exactly one of `endpoints` and `discovery`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["endpoints"]},
+    {"required": ["discovery"]},
+]))]
 pub struct Upstream {
     /// The servers.
+    #[serde(default)]
     #[schemars(length(min = 1))]
-    pub endpoints: Vec<Endpoint>,
-    /// How one of them is chosen for a request.
+    pub endpoints: Option<Vec<Endpoint>>,
+    /// Where the list of servers comes from.
+    #[serde(default)]
+    pub discovery: Option<Discovery>,
+    /// How one of them is chosen for a request: a word, or `{hash: …}`.
     #[serde(default)]
     pub balance: Balance,
+    /// Sends a client that was given this cookie back to the server that it had before, while that one serves.
+    #[serde(default)]
+    pub sticky_cookie: Option<StickyCookie>,
+    /// Asks every server, whether or not there are requests, how it is. Left out, only requests tell.
+    #[serde(default)]
+    pub health_check: Option<Check>,
+    /// Takes a server out for a while that fails or dawdles on real requests.
+    #[serde(default)]
+    pub ejection: Ejection,
+    /// How long a server that comes (back) takes to get its full share. Left out, it has it at once.
+    #[serde(default)]
+    pub slow_start: Option<Duration>,
+    /// Below this share of servers in good health, those that at least answer are asked as well, rather than melt the
+    /// rest. 0% never does.
+    #[serde(default = "panic_threshold")]
+    pub panic_threshold: Ratio,
     /// What the upstream is asked to bear at most.
     #[serde(default)]
     pub limits: UpstreamLimits,
-    /// How often a request is tried.
+    /// When and how often a request is tried again.
     #[serde(default)]
     pub retry: Retry,
     /// How long each step may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// A header that tells the server how many milliseconds it has left. Left out, none; `grpc-timeout` is always kept
+    /// up to date where a client sends it.
+    #[serde(default)]
+    pub deadline_header: Option<HeaderName>,
     /// Idle connections that are kept for the next request.
     #[serde(default)]
     pub keepalive: Keepalive,
 }
 
-/// One server: its address, or its address and weight.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Endpoint {
-    /// Of weight 1.
-    Plain(EndpointAddress),
-    /// With a weight of its own.
-    Weighted(WeightedEndpoint),
-}
-
-/// One server with its share.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WeightedEndpoint {
-    /// Where it is.
-    pub address: EndpointAddress,
-    /// Its share beside its siblings'.
-    #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub weight: u32,
-}
-
-fn one() -> u32 {
-    1
-}
-
-/// How a server is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Balance {
-    /// In turn, as often as the weights say. The default: its shares are exact and anyone can follow them.
-    #[default]
-    RoundRobin,
-    /// By chance, as often as the weights say.
-    Random,
-    /// The less busy of two that chance picks.
-    LeastRequests,
-}
-
-/// What the upstream is asked to bear at most.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpstreamLimits {
-    /// Open connections, busy and idle.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub connections: usize,
-    /// Requests under way.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub requests: usize,
-    /// Requests that wait for one of those to end. One more is answered 503; 0 lets none wait.
-    #[schemars(range(min = 0, max = 1_000_000))]
-    pub pending: usize,
-    /// How long one of them waits. After it: 503.
-    pub pending_timeout: Duration,
-}
-
-impl Default for UpstreamLimits {
-    fn default() -> UpstreamLimits {
-        UpstreamLimits {
-            // One HTTP/1 connection carries one request: the two belong together. Far more than a healthy upstream needs,
-            // and few enough that one which hangs does not take the proxy's memory and ports with it.
-            connections: 1024,
-            requests: 1024,
-            // A burst of a quarter of that is smoothed over; more is overload, which a queue only makes worse.
-            pending: 256,
-            pending_timeout: Duration::from_millis(500),
-        }
-    }
-}
-
-/// How often a request is tried. Only a failed connect is tried again, or an idempotent request whose connection broke
-/// before an answer.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Retry {
-    /// In all, the first included; 1 means never again.
-    #[schemars(range(min = 1, max = limits::ATTEMPTS))]
-    pub attempts: u32,
-}
-
-impl Default for Retry {
-    fn default() -> Retry {
-        // Two servers may be down at the same time; if three are, a fourth attempt is load that nobody needs.
-        Retry { attempts: 3 }
-    }
+/// Half of them: when more than half seem ill, it may be the question that is wrong.
+fn panic_threshold() -> Ratio {
+    Ratio::from_percent(50)
 }
 
 /// How long each step towards an upstream may take.

@@ -4,11 +4,14 @@
 //! routes compared, defaults of the upstream overlaid with those of the route. Every step goes on after a fault, so that
 //! one run finds them all; what it yields then is thrown away.
 
+mod balance;
+mod checks;
 mod deadlines;
 mod headers;
 mod listeners;
 mod matching;
 mod paths;
+mod retries;
 mod routes;
 mod upstreams;
 
@@ -16,9 +19,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::units::{Network, Output};
-use crate::config::{Config, Fault, KeyPath, process};
+use crate::config::{self, Config, Env, Fault, KeyPath, Report, process};
 use crate::plan::compile::upstreams::Directory;
-use crate::plan::{AccessLog, AccessLogFormat, AccessLogOutput, Plan, Process};
+use crate::plan::{AccessLog, AccessLogFormat, AccessLogOutput, Endpoint, Plan, Process};
 
 /// The plan of a configuration.
 ///
@@ -46,6 +49,19 @@ pub fn compile(config: &Config) -> Result<Plan, Vec<Fault>> {
         }),
         _ => Err(faults),
     }
+}
+
+/// The endpoints of a file that has a list of them, in the form of the configuration's `endpoints`. `name` stands for the
+/// file in diagnostics.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub fn endpoints(name: &str, text: &str, env: Env<'_>) -> Result<Vec<Endpoint>, Report> {
+    let listed = config::endpoints_from_text(name, text, env)?;
+    let mut faults = Vec::new();
+    let planned = upstreams::plan_endpoints(&KeyPath::root(), &listed.config.0, &mut faults);
+    if faults.is_empty() { Ok(planned) } else { Err(listed.place(faults)) }
 }
 
 fn plan_access_log(log: &process::AccessLog) -> AccessLog {
@@ -98,13 +114,20 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::plan::{Action, Address, Forward, Rewrite};
+    use crate::plan::{Action, Address, Forward, Members, Rewrite, Upstream};
     use crate::routing::{Found, Lookup, RouteId};
 
     /// What is faulty is in the golden files; here is what comes of the rest.
     fn plan(text: &str) -> Plan {
         let loaded = config::from_text("f", text, &|_| None).unwrap();
         compile(&loaded.config).unwrap_or_else(|faults| panic!("{}", loaded.place(faults)))
+    }
+
+    fn fixed(upstream: &Upstream) -> &[Endpoint] {
+        match &upstream.members {
+            Members::Fixed(endpoints) => endpoints,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn forward(plan: &Plan, route: usize) -> &Forward {
@@ -137,10 +160,7 @@ mod tests {
         );
         assert_eq!(upstream.limits.pending_timeout, Duration::from_millis(500));
         assert_eq!((upstream.keepalive.idle, upstream.keepalive.connections), (Duration::from_secs(50), 256));
-        assert_eq!(
-            (upstream.endpoints[0].weight, upstream.balance),
-            (1, crate::balance::Balance::RoundRobin)
-        );
+        assert_eq!((fixed(upstream)[0].weight, &upstream.balance), (1, &crate::balance::Balance::RoundRobin));
         let forward = forward(&plan, 0);
         assert_eq!(forward.retry.attempts, 3);
         assert_eq!(forward.timeouts.connect, Duration::from_secs(1));
@@ -203,7 +223,7 @@ routes:
             ("x-a", "x-c", "x-e")
         );
         let Some(Rewrite::Prefix { matched, with }) = &forward(&plan, 2).rewrite else { panic!() };
-        assert_eq!((&**matched, &**with, plan.upstreams[0].endpoints[0].weight), ("/a", "/b", 7));
+        assert_eq!((&**matched, &**with, fixed(&plan.upstreams[0])[0].weight), ("/a", "/b", 7));
     }
 
     #[test]

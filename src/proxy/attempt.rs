@@ -93,18 +93,18 @@ pub(super) fn failed(session: &mut Session, exchange: &mut Exchange, mut error: 
 fn is_made_again(session: &Session, exchange: &Exchange) -> bool {
     let Some(failed) = failure(session, exchange) else { return false };
     let verdict = retry::verdict(&failed);
-    log::debug!("attempt {} of {}: {:?}, {verdict:?}", failed.made, failed.allowed, failed.reached);
-    verdict == Verdict::Again
+    log::debug!("attempt {} of {}: {:?}, {verdict:?}", failed.made, failed.policy.attempts, failed.reached);
+    matches!(verdict, Verdict::Again { .. })
 }
 
-fn failure(session: &Session, exchange: &Exchange) -> Option<Failed> {
+fn failure<'e>(session: &Session, exchange: &'e Exchange) -> Option<Failed<'e>> {
     Some(Failed {
+        policy: &exchange.forward()?.retry,
         reached: reached(session, exchange),
         idempotent: session.req_header().method.is_idempotent(),
         replayable: !session.as_ref().retry_buffer_truncated(),
         made: exchange.attempts.len() as u32 + 1,
-        allowed: exchange.forward()?.retry.attempts,
-        in_time: Instant::now() < exchange.deadline,
+        left: exchange.deadline.saturating_duration_since(Instant::now()),
         others: has_others(exchange)?,
     })
 }

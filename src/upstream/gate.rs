@@ -109,7 +109,7 @@ mod tests {
 
     fn gate(requests: usize, pending: usize) -> Gate {
         let pending_timeout = Duration::from_millis(500);
-        let limits = UpstreamLimits { connections: 100, requests, pending, pending_timeout };
+        let limits = UpstreamLimits { connections: 100, requests, pending, pending_timeout, adaptive: None };
         Gate::new(&limits, Metrics::new().upstream("u"))
     }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::config::route::{self, Redirect, Respond, RouteLimits, RouteRetry};
+use crate::config::route::{self, Priority, Redirect, Respond, RouteLimits};
 use crate::config::units::Name;
-use crate::config::{Fault, KeyPath, upstream};
+use crate::config::{Fault, KeyPath};
+use crate::limit;
 use crate::plan::compile::headers::{self, Way};
 use crate::plan::compile::upstreams::Directory;
-use crate::plan::compile::{Names, deadlines, matching, paths};
-use crate::plan::{Action, Forward, HeaderEdits, Retry, Route};
+use crate::plan::compile::{Names, deadlines, matching, paths, retries};
+use crate::plan::{Action, Forward, HeaderEdits, Route};
 use crate::routing::{PathPattern, RouteId, Rule};
 
 /// Routes and their rules, as far as they could be made.
@@ -92,13 +93,13 @@ impl Desk<'_> {
             self.faults.push(self.upstreams.dangling(self.path.key("upstream"), name));
             return None;
         };
-        let upstream::Retry { attempts } = &upstream.retry;
-        let own = route.retry.as_ref().and_then(|RouteRetry { attempts }| *attempts);
         Some(Forward {
             upstream: id,
             rewrite: rewrite.flatten(),
             timeouts: deadlines::of_route(&self.path, route.timeouts.as_ref(), upstream, self.faults),
-            retry: Retry { attempts: own.unwrap_or(*attempts) },
+            retry: retries::of_route(&self.path, route.retry.as_ref(), &upstream.retry, self.faults),
+            priority: priority(route.priority),
+            deadline_header: upstream.deadline_header.as_ref().map(|header| header.name.clone()),
         })
     }
 
@@ -109,6 +110,7 @@ impl Desk<'_> {
             ("request_headers", !request_headers.is_empty()),
             ("retry", self.route.retry.is_some()),
             ("timeouts", self.route.timeouts.is_some()),
+            ("priority", self.route.priority != Priority::default()),
         ];
         for (key, _) in keys.iter().filter(|(_, is_there)| *is_there) {
             let found = "this on a route that answers by itself";
@@ -129,6 +131,14 @@ impl Desk<'_> {
             body: Bytes::from(body.clone()),
             content_type: content_type.0.clone(),
         })
+    }
+}
+
+fn priority(priority: Priority) -> limit::Priority {
+    match priority {
+        Priority::High => limit::Priority::High,
+        Priority::Normal => limit::Priority::Normal,
+        Priority::Low => limit::Priority::Low,
     }
 }
 

@@ -1,14 +1,15 @@
 //! Upstreams and their endpoints.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::balance;
 use crate::config::map::Map;
-use crate::config::units::{EndpointAddress, Name};
-use crate::config::upstream::{self, Balance, WeightedEndpoint};
+use crate::config::units::Name;
+use crate::config::upstream::{self, Discovery};
 use crate::config::{Fault, KeyPath, suggest};
-use crate::plan::compile::deadlines;
-use crate::plan::{Endpoint, Keepalive, Upstream, UpstreamId, UpstreamLimits};
+use crate::plan::compile::{balance, checks, deadlines, retries};
+use crate::plan::{Adaptive, Endpoint, Keepalive, Members, Upstream, UpstreamId, UpstreamLimits};
 
 /// Upstreams by name, for the routes that lead to them.
 pub struct Directory<'c> {
@@ -47,48 +48,110 @@ pub fn compile(upstreams: &Map<Name, upstream::Upstream>, faults: &mut Vec<Fault
 }
 
 fn plan(name: &Name, upstream: &upstream::Upstream, faults: &mut Vec<Fault>) -> Upstream {
-    // Retry and timeouts are of the routes that lead here: each overlays them with its own.
-    let upstream::Upstream { endpoints, balance, limits, retry: _, timeouts: _, keepalive } = upstream;
+    let upstream::Upstream {
+        endpoints,
+        discovery,
+        balance,
+        sticky_cookie,
+        health_check,
+        ejection,
+        slow_start,
+        panic_threshold,
+        limits,
+        retry,
+        // Retries, timeouts and the deadline's header are of the routes that lead here: each overlays them with its own.
+        timeouts: _,
+        deadline_header: _,
+        keepalive,
+    } = upstream;
     let path = KeyPath::root().key("upstreams").key(name.as_str());
     deadlines::of_upstream(&path, upstream, faults);
+    retries::check_upstream(&path, retry, faults);
     Upstream {
         name: name.shared(),
-        endpoints: plan_endpoints(&path.key("endpoints"), endpoints, faults),
-        balance: plan_balance(*balance),
+        members: members(&path, endpoints.as_deref(), discovery.as_ref(), faults),
+        balance: balance::plan(&path.key("balance"), balance, faults),
+        sticky: sticky_cookie.as_ref().map(balance::plan_sticky),
+        check: health_check.as_ref().and_then(|check| checks::plan(&path.key("health_check"), check, faults)),
+        health: crate::health::Policy {
+            checks: health_check.as_ref().map(checks::thresholds),
+            ejection: checks::plan_ejection(&path.key("ejection"), ejection, faults),
+            slow_start: slow_start.map(|span| span.as_std()),
+            panic_percent: panic_threshold.percent(),
+        },
+        budget: retries::plan_budget(&retry.budget),
         keepalive: plan_keepalive(keepalive),
-        limits: plan_limits(limits),
+        limits: plan_limits(&path.key("limits"), limits, faults),
     }
 }
 
-/// At least one, none twice: two entries for one server would count its connections twice.
-fn plan_endpoints(
+/// How long an answer of a name server is believed at most, and how often a file is looked at.
+const NAMES_REFRESH: Duration = Duration::from_secs(300);
+const FILE_REFRESH: Duration = Duration::from_secs(1);
+
+fn members(
+    path: &KeyPath,
+    endpoints: Option<&[upstream::Endpoint]>,
+    discovery: Option<&Discovery>,
+    faults: &mut Vec<Fault>,
+) -> Members {
+    match (endpoints, discovery) {
+        (None, Some(discovery)) => discovered(&path.key("discovery"), discovery, faults),
+        (endpoints, _) => {
+            Members::Fixed(plan_endpoints(&path.key("endpoints"), endpoints.unwrap_or_default(), faults))
+        }
+    }
+}
+
+fn discovered(path: &KeyPath, discovery: &Discovery, faults: &mut Vec<Fault>) -> Members {
+    let Discovery { dns, port, srv, file, resolver, refresh } = discovery;
+    let resolver = resolver.map(|resolver| resolver.0);
+    let refresh = refresh.map(|refresh| refresh.as_std());
+    let mut only_beside = |key: &str, there: bool, what: &str| {
+        if there {
+            faults.push(Fault::new(path.key(key), "this", format!("it beside {what} only")).at_key());
+        }
+    };
+    match (dns, srv, file) {
+        (Some(name), _, _) => {
+            if port.is_none() {
+                faults.push(Fault::new(path.key("port"), "nothing", "a port: the DNS has only addresses"));
+            }
+            let (name, refresh) = (name.as_str().to_owned(), refresh.unwrap_or(NAMES_REFRESH));
+            Members::Dns { name, port: port.unwrap_or_default(), resolver, refresh }
+        }
+        (_, Some(name), _) => {
+            only_beside("port", port.is_some(), "dns");
+            let (name, refresh) = (name.as_str().to_owned(), refresh.unwrap_or(NAMES_REFRESH));
+            Members::Srv { name, resolver, refresh }
+        }
+        (_, _, file) => {
+            only_beside("port", port.is_some(), "dns");
+            only_beside("resolver", resolver.is_some(), "dns or srv");
+            let path = file.as_ref().map(|file| file.0.clone()).unwrap_or_default();
+            Members::File { path, refresh: refresh.unwrap_or(FILE_REFRESH) }
+        }
+    }
+}
+
+/// None twice: two entries for one server would count its connections twice.
+pub(super) fn plan_endpoints(
     path: &KeyPath,
     endpoints: &[upstream::Endpoint],
     faults: &mut Vec<Fault>,
 ) -> Vec<Endpoint> {
-    let mut seen: HashMap<EndpointAddress, usize> = HashMap::new();
+    let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
     let mut planned = Vec::with_capacity(endpoints.len());
     for (index, endpoint) in endpoints.iter().enumerate() {
-        let (address, weight) = match endpoint {
-            upstream::Endpoint::Plain(address) => (*address, 1),
-            upstream::Endpoint::Weighted(WeightedEndpoint { address, weight }) => (*address, *weight),
-        };
+        let (address, weight, tier) = endpoint.parts();
         if let Some(first) = seen.insert(address, index) {
-            let found = format!("{} a second time", address.0);
+            let found = format!("{address} a second time");
             let fault = Fault::new(path.index(index), found, "each endpoint once; give it a weight instead");
             faults.push(fault.elsewhere(path.index(first)));
         }
-        planned.push(Endpoint { address: address.0, weight });
+        planned.push(Endpoint { address, weight, tier });
     }
     planned
-}
-
-fn plan_balance(balance: Balance) -> balance::Balance {
-    match balance {
-        Balance::RoundRobin => balance::Balance::RoundRobin,
-        Balance::Random => balance::Balance::Random,
-        Balance::LeastRequests => balance::Balance::LeastRequests,
-    }
 }
 
 fn plan_keepalive(keepalive: &upstream::Keepalive) -> Keepalive {
@@ -96,12 +159,36 @@ fn plan_keepalive(keepalive: &upstream::Keepalive) -> Keepalive {
     Keepalive { idle: idle.as_std(), connections: *connections }
 }
 
-fn plan_limits(limits: &upstream::UpstreamLimits) -> UpstreamLimits {
-    let upstream::UpstreamLimits { connections, requests, pending, pending_timeout } = limits;
+fn plan_limits(path: &KeyPath, limits: &upstream::UpstreamLimits, faults: &mut Vec<Fault>) -> UpstreamLimits {
+    let upstream::UpstreamLimits { connections, requests, pending, pending_timeout, adaptive } = limits;
+    let max = (*requests).min(*connections);
     UpstreamLimits {
         connections: *connections,
         requests: *requests,
         pending: *pending,
         pending_timeout: pending_timeout.as_std(),
+        adaptive: adaptive
+            .as_ref()
+            .map(|adaptive| plan_adaptive(&path.key("adaptive"), adaptive, max, faults)),
     }
+}
+
+fn plan_adaptive(
+    path: &KeyPath,
+    adaptive: &upstream::AdaptiveLimit,
+    max: usize,
+    faults: &mut Vec<Fault>,
+) -> Adaptive {
+    let upstream::AdaptiveLimit { min, start } = adaptive;
+    let usual = upstream::AdaptiveLimit::default();
+    let mut above = |key: &str, number: usize, usual: usize| {
+        if number > max && number != usual {
+            let found = format!("{number} above the {max} that requests and connections allow");
+            faults.push(Fault::new(path.key(key), found, "no more than that"));
+        }
+    };
+    above("min", *min, usual.min);
+    above("start", *start, usual.start);
+    let min = (*min).min(max);
+    Adaptive { min, start: (*start).clamp(min, max), max }
 }

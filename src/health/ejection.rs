@@ -1,0 +1,274 @@
+//! Taking an endpoint out because real requests fail, and letting it back in.
+//!
+//! It is a circuit breaker of one endpoint: *closed* it is asked; *open* it is not, for a while that grows with each
+//! time; then *half-open* it gets one request, the trial, whose end decides. What it takes to open is in
+//! [`tally`](super::tally); how many may be open at a time is the [roster's](crate::roster) to know.
+//!
+//! Time grows by doubling, up to ten times the first: an endpoint that is broken for good costs a trial now and then,
+//! one that stumbled is back soon. Time well spent, twice as long as the last ejection, is forgiven.
+
+use std::fmt;
+
+use crate::clock::{Duration, Moment};
+
+/// What it takes to be ejected, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ejection {
+    /// So many failures in a row.
+    pub consecutive_failures: u32,
+    /// Or such a share of failures within `window`, in percent, 1 to 100.
+    pub failure_percent: u8,
+    /// What the share and the latency look back on.
+    pub window: Duration,
+    /// With so many requests at least.
+    pub min_requests: u32,
+    /// Or an average latency above this, and above three times the siblings'.
+    pub latency: Option<Duration>,
+    /// How long the first time.
+    pub base: Duration,
+    /// Most endpoints that may be ejected at a time, in percent of all, rounded down; 0 ejects none.
+    pub max_percent: u8,
+}
+
+impl Ejection {
+    /// How many of `all` may be ejected at a time.
+    pub fn most(&self, all: usize) -> usize {
+        all * usize::from(self.max_percent) / 100
+    }
+}
+
+/// Why an endpoint was ejected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Why {
+    /// So many failures in a row; the last one was a failure to get any answer at all (or not).
+    Consecutive {
+        /// How many.
+        failures: u32,
+        /// The last one was an answer, if a bad one.
+        answered: bool,
+    },
+    /// So many of the requests of late.
+    Ratio {
+        /// Failed.
+        failed: u32,
+        /// Of so many.
+        of: u32,
+    },
+    /// Slower than its siblings.
+    Slow {
+        /// The average of late.
+        average: Duration,
+    },
+    /// The trial request failed.
+    Trial {
+        /// It was an answer, if a bad one.
+        answered: bool,
+    },
+}
+
+impl Why {
+    /// Whether somebody is there who answers.
+    pub fn answers(self) -> bool {
+        match self {
+            Why::Consecutive { answered, .. } | Why::Trial { answered } => answered,
+            Why::Ratio { .. } | Why::Slow { .. } => true,
+        }
+    }
+
+    /// The word that stands in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Why::Consecutive { .. } => "consecutive_failures",
+            Why::Ratio { .. } => "failure_ratio",
+            Why::Slow { .. } => "latency",
+            Why::Trial { .. } => "trial",
+        }
+    }
+
+    /// Every word of [`Why::as_str`].
+    pub const WORDS: [&'static str; 4] = ["consecutive_failures", "failure_ratio", "latency", "trial"];
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Consecutive { failures, .. } => write!(f, "{failures} failures in a row"),
+            Why::Ratio { failed, of } => write!(f, "{failed} of {of} requests failed"),
+            Why::Slow { average } => write!(f, "{average:.1?} on average, far above its siblings"),
+            Why::Trial { .. } => f.write_str("the trial request failed"),
+        }
+    }
+}
+
+/// One endpoint's breaker.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Breaker {
+    state: State,
+    /// Ejections that are not forgiven yet.
+    times: u32,
+    /// How long the last one was.
+    last: Duration,
+}
+
+/// Where a breaker stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum State {
+    /// It is asked. Since when, if it was ever ejected.
+    Closed {
+        /// Since when.
+        since: Moment,
+    },
+    /// It is not asked.
+    Open {
+        /// The end of it.
+        until: Moment,
+        /// Why.
+        why: Why,
+    },
+    /// One request may find out.
+    HalfOpen {
+        /// Since when.
+        since: Moment,
+        /// That request is under way.
+        on_trial: bool,
+        /// Why it was ejected.
+        why: Why,
+    },
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::Closed { since: Moment::ORIGIN }
+    }
+}
+
+/// Longest ejection, in units of the first.
+const LONGEST: u32 = 10;
+
+impl Breaker {
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether it is open or half-open.
+    pub fn is_ejected(&self) -> bool {
+        !matches!(self.state, State::Closed { .. })
+    }
+
+    /// Opens it.
+    pub fn open(&mut self, why: Why, base: Duration, now: Moment) {
+        let forgiven = match self.state {
+            State::Closed { since } => now.since(since) > self.last * 2,
+            _ => false,
+        };
+        self.times = if forgiven { 1 } else { self.times.saturating_add(1) };
+        let factor = 1_u32.checked_shl(self.times - 1).unwrap_or(LONGEST).min(LONGEST);
+        self.last = base * factor;
+        self.state = State::Open { until: now + self.last, why };
+    }
+
+    /// Half-opens it when its time is over. Whether it did.
+    pub fn wake(&mut self, now: Moment) -> bool {
+        let State::Open { until, why } = self.state else { return false };
+        let over = now >= until;
+        if over {
+            self.state = State::HalfOpen { since: now, on_trial: false, why };
+        }
+        over
+    }
+
+    /// Whether a trial may begin.
+    pub fn awaits_trial(&self) -> bool {
+        matches!(self.state, State::HalfOpen { on_trial: false, .. })
+    }
+
+    /// Begins or abandons the trial.
+    pub fn set_trial(&mut self, under_way: bool) {
+        if let State::HalfOpen { on_trial, .. } = &mut self.state {
+            *on_trial = under_way;
+        }
+    }
+
+    /// Closes it.
+    pub fn close(&mut self, now: Moment) {
+        self.state = State::Closed { since: now };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: Duration = Duration::from_secs(10);
+    const WHY: Why = Why::Consecutive { failures: 5, answered: true };
+
+    fn at(seconds: u64) -> Moment {
+        Moment::ORIGIN + Duration::from_secs(seconds)
+    }
+
+    fn until(breaker: &Breaker) -> Option<Moment> {
+        match breaker.state() {
+            State::Open { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn it_opens_half_opens_and_closes() {
+        let mut breaker = Breaker::default();
+        assert!(!breaker.is_ejected());
+        breaker.open(WHY, BASE, at(100));
+        assert!(!breaker.wake(at(109)) && breaker.is_ejected() && !breaker.awaits_trial());
+        assert!(breaker.wake(at(110)) && breaker.awaits_trial() && breaker.is_ejected());
+        breaker.set_trial(true);
+        assert!(!breaker.awaits_trial(), "one at a time");
+        breaker.set_trial(false);
+        assert!(breaker.awaits_trial(), "a trial that was abandoned can be made again");
+        breaker.close(at(111));
+        assert!(!breaker.is_ejected());
+    }
+
+    #[test]
+    fn each_time_is_longer_up_to_ten_times_the_first() {
+        let mut breaker = Breaker::default();
+        let mut now = at(1000);
+        let mut seconds = Vec::new();
+        for _ in 0..6 {
+            breaker.open(WHY, BASE, now);
+            let end = until(&breaker).unwrap_or(now);
+            seconds.push(end.since(now).as_secs());
+            now = end;
+            breaker.wake(now);
+        }
+        assert_eq!(seconds, [10, 20, 40, 80, 100, 100]);
+    }
+
+    #[test]
+    fn time_well_spent_is_forgiven() {
+        let mut breaker = Breaker::default();
+        breaker.open(WHY, BASE, at(1000));
+        breaker.close(at(1010));
+        breaker.open(WHY, BASE, at(1029));
+        assert_eq!(until(&breaker), Some(at(1049)), "19 s are less than twice ten");
+        breaker.close(at(1050));
+        breaker.open(WHY, BASE, at(1091));
+        assert_eq!(until(&breaker), Some(at(1101)));
+    }
+
+    #[test]
+    fn at_most_a_share_rounded_down() {
+        let policy = |max_percent| Ejection {
+            consecutive_failures: 5,
+            failure_percent: 50,
+            window: BASE,
+            min_requests: 20,
+            latency: None,
+            base: BASE,
+            max_percent,
+        };
+        let most = |percent, all| policy(percent).most(all);
+        assert_eq!([most(50, 1), most(50, 2), most(50, 3), most(50, 4)], [0, 1, 1, 2]);
+        assert_eq!([most(0, 100), most(100, 3), most(10, 9), most(34, 3)], [0, 3, 0, 1]);
+    }
+}
