@@ -18,6 +18,7 @@ pub mod sticky;
 mod tried;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -45,6 +46,13 @@ pub enum Balance {
     Ewma,
     /// The same for the same key.
     Hash(HashKey),
+}
+
+impl Balance {
+    /// Whether it takes a [`Ring`] of the members.
+    pub fn wants_ring(&self) -> bool {
+        matches!(self, Balance::Hash(_))
+    }
 }
 
 /// What of a request is the key.
@@ -107,15 +115,10 @@ impl Picker {
         })
     }
 
-    /// Whether it wants a [`Ring`] of the members.
-    pub fn wants_ring(&self) -> bool {
-        matches!(self.0, Kind::Hash(_))
-    }
-
-    /// The members have changed. Only their own keys move when one comes or goes.
-    pub fn set_ring(&mut self, ring: Ring) {
+    /// The members have changed; where they are, and their slots. Only their own keys move when one comes or goes.
+    pub fn set_ring(&mut self, ring: Ring, slots: impl Iterator<Item = (SocketAddr, usize)>) {
         if let Kind::Hash(picker) = &mut self.0 {
-            picker.set_ring(ring);
+            picker.set_ring(ring, slots);
         }
     }
 
@@ -284,11 +287,9 @@ mod tests {
 
     fn with_shares(balance: &Balance, shares: &[u32]) -> Picker {
         let mut picker = Picker::new(balance);
-        let member = |(slot, share): (usize, &u32)| {
-            let address = ([10, 0, 0, u8::try_from(slot).unwrap()], 80).into();
-            (*share > 0).then_some((address, *share))
-        };
-        picker.set_ring(Ring::of(&shares.iter().enumerate().map(member).collect::<Vec<_>>()));
+        let address = |slot: usize| SocketAddr::from(([10, 0, 0, u8::try_from(slot).unwrap()], 80));
+        let members: Vec<_> = (0..shares.len()).map(|slot| (address(slot), 1)).collect();
+        picker.set_ring(Ring::of(&members), (0..shares.len()).map(|slot| (address(slot), slot)));
         picker.set_shares(shares);
         picker
     }

@@ -90,6 +90,7 @@ pub mod plan;
 pub mod process;
 pub mod proxy;
 pub mod retry;
+pub mod roster;
 pub mod routing;
 pub mod runtime;
 pub mod upstream;

@@ -33,15 +33,12 @@ const HEAVIEST: u32 = 32;
 
 /// Every member's points.
 #[derive(Clone, Default)]
-pub struct Ring {
-    points: Option<Arc<KetamaHashing>>,
-    slots: Arc<HashMap<SocketAddr, usize>>,
-}
+pub struct Ring(Option<Arc<KetamaHashing>>);
 
 impl Ring {
-    /// The ring of these members, each with its weight, by slot. It takes a while for many of them: not under a lock.
-    pub fn of(members: &[Option<(SocketAddr, u32)>]) -> Ring {
-        let heaviest = members.iter().flatten().map(|(_, weight)| *weight).max().unwrap_or(1);
+    /// The ring of these members, each with its weight. It takes a while for many of them: not under a lock.
+    pub fn of(members: &[(SocketAddr, u32)]) -> Ring {
+        let heaviest = members.iter().map(|(_, weight)| *weight).max().unwrap_or(1);
         let scaled = |weight: u32| match heaviest {
             ..=HEAVIEST => weight,
             _ => (weight * HEAVIEST).div_ceil(heaviest),
@@ -49,26 +46,22 @@ impl Ring {
         let backend = |(address, weight): &(SocketAddr, u32)| {
             Backend::new_with_weight(&address.to_string(), scaled(*weight) as usize).ok()
         };
-        let backends: BTreeSet<Backend> = members.iter().flatten().filter_map(backend).collect();
-        let slots = members.iter().enumerate();
-        let slots = slots.filter_map(|(slot, member)| member.map(|(address, _)| (address, slot))).collect();
-        let points = (!backends.is_empty()).then(|| Arc::new(KetamaHashing::build(&backends)));
-        Ring { points, slots: Arc::new(slots) }
+        let backends: BTreeSet<Backend> = members.iter().filter_map(backend).collect();
+        Ring((!backends.is_empty()).then(|| Arc::new(KetamaHashing::build(&backends))))
     }
 
-    /// The slots along the ring from a key on, with repetitions.
-    fn walk(&self, key: &[u8]) -> impl Iterator<Item = usize> + '_ {
-        let mut points = self.points.as_ref().map(|points| points.iter(key));
-        let next = move || points.as_mut()?.next().map(|backend| backend.addr.as_inet().copied());
-        std::iter::from_fn(next)
-            .take(STEPS_EACH * self.slots.len())
-            .filter_map(|address| self.slots.get(&address?).copied())
+    /// The members along the ring from a key on, with repetitions.
+    fn walk(&self, key: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
+        let mut points = self.0.as_ref().map(|points| points.iter(key));
+        std::iter::from_fn(move || {
+            points.as_mut()?.next().and_then(|backend| backend.addr.as_inet().copied())
+        })
     }
 }
 
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ring").field("members", &self.slots.len()).finish()
+        f.write_str("Ring")
     }
 }
 
@@ -76,12 +69,14 @@ impl fmt::Debug for Ring {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hashed {
     ring: Ring,
+    slots: HashMap<SocketAddr, usize>,
     shares: Random,
 }
 
 impl Hashed {
-    pub fn set_ring(&mut self, ring: Ring) {
+    pub fn set_ring(&mut self, ring: Ring, slots: impl Iterator<Item = (SocketAddr, usize)>) {
         self.ring = ring;
+        self.slots = slots.collect();
     }
 
     pub fn set_shares(&mut self, shares: &[u32]) {
@@ -103,7 +98,8 @@ impl Hashed {
     fn by_key(&self, key: &[u8], tried: &Tried, loads: &impl Loads) -> Option<Pick> {
         let mut own = None;
         let mut first_open = None;
-        for slot in self.ring.walk(key) {
+        let steps = self.ring.walk(key).take(STEPS_EACH * self.slots.len());
+        for slot in steps.filter_map(|address| self.slots.get(&address).copied()) {
             let own = *own.get_or_insert(slot);
             if self.shares.share(slot) == 0 || tried.contains(slot) {
                 continue;
@@ -143,8 +139,8 @@ mod tests {
 
     fn with(members: usize, out: &[usize]) -> Hashed {
         let mut picker = Hashed::default();
-        let member = |slot| Some((address(slot), 1));
-        picker.set_ring(Ring::of(&(0..members).map(member).collect::<Vec<_>>()));
+        let listed: Vec<_> = (0..members).map(|slot| (address(slot), 1)).collect();
+        picker.set_ring(Ring::of(&listed), (0..members).map(|slot| (address(slot), slot)));
         let share = |slot| u32::from(!out.contains(&slot));
         picker.set_shares(&(0..members).map(share).collect::<Vec<_>>());
         picker
@@ -223,7 +219,8 @@ mod tests {
     #[test]
     fn weights_are_kept_in_proportion_however_large() {
         let mut picker = Hashed::default();
-        picker.set_ring(Ring::of(&[Some((address(0), 1000)), Some((address(1), 250))]));
+        let ring = Ring::of(&[(address(0), 1000), (address(1), 250)]);
+        picker.set_ring(ring, (0..2).map(|slot| (address(slot), slot)));
         picker.set_shares(&[1000, 250]);
         let heavy = slots(&picker, 5_000).iter().filter(|slot| **slot == 0).count();
         assert!((3_600..4_400).contains(&heavy), "{heavy} of 5000");

@@ -78,7 +78,7 @@ fn is_panic(stands: &[Option<Stand>], panic_percent: u8) -> bool {
     fit * 100 < counted().count() * usize::from(panic_percent)
 }
 
-/// The load of each tier, per mille and weight: what one unit of weight in it gets.
+/// What one unit of weight in each tier gets, in no particular unit.
 fn loads(stands: &[Option<Stand>], open: &[(usize, Stand)]) -> Vec<u64> {
     let tiers = stands.iter().flatten().map(|stand| usize::from(stand.tier) + 1).max().unwrap_or(0);
     let weigh = |stands: &mut dyn Iterator<Item = &Stand>| {
@@ -100,8 +100,13 @@ fn loads(stands: &[Option<Stand>], open: &[(usize, Stand)]) -> Vec<u64> {
         left -= carried;
         carried
     });
-    // per unit of weight, with room for a thousandth of the smallest
-    carried.zip(&here).map(|(carried, here)| carried * WHOLE / (*here).max(1)).collect()
+    let carried: Vec<u64> = carried.collect();
+    let alone = carried.iter().filter(|carried| **carried > 0).count() == 1;
+    let unit = |(carried, here): (&u64, &u64)| match alone {
+        true => (*carried).min(1) * WHOLE,
+        false => carried * WHOLE / (*here).max(1),
+    };
+    carried.iter().zip(&here).map(unit).collect()
 }
 
 fn share(stand: &Stand, load: u64, slow_start: Option<Duration>) -> u32 {

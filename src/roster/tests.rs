@@ -1,0 +1,427 @@
+//! What the roster does when endpoints fail, in virtual time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+use crate::health::ejection::Ejection;
+use crate::health::probe::Thresholds;
+
+const POLICY: Policy = Policy {
+    checks: None,
+    ejection: Ejection {
+        consecutive_failures: 3,
+        failure_percent: 50,
+        window: Duration::from_secs(10),
+        min_requests: 20,
+        latency: None,
+        base: Duration::from_secs(10),
+        max_percent: 50,
+    },
+    slow_start: None,
+    panic_percent: 0,
+};
+const CHECKED: Policy = Policy {
+    checks: Some(Thresholds { healthy: 2, unhealthy: 2 }),
+    slow_start: Some(Duration::from_secs(30)),
+    ..POLICY
+};
+
+/// A roster at a moment; endpoints are known by the last part of their address.
+struct Play {
+    roster: Roster<u8>,
+    now: Moment,
+    random: fastrand::Rng,
+}
+
+fn member(last: u8) -> Member {
+    Member { address: ([10, 0, 0, last], 80).into(), weight: 1, tier: 0 }
+}
+
+impl Play {
+    fn new(balance: &Balance, policy: Policy, members: &[Member]) -> Play {
+        let mut play = Play {
+            roster: Roster::new(balance, policy),
+            now: Moment::ORIGIN + Duration::from_secs(1000),
+            random: fastrand::Rng::with_seed(1),
+        };
+        play.set_members(members);
+        play
+    }
+
+    fn round_robin(policy: Policy, count: u8) -> Play {
+        Play::new(&Balance::RoundRobin, policy, &(1..=count).map(member).collect::<Vec<_>>())
+    }
+
+    fn set_members(&mut self, members: &[Member]) -> (Vec<SeatId>, Events) {
+        let last = |_: SeatId, member: &Member| member.address.to_string().as_bytes()[7] - b'0';
+        self.roster.set_members(members, Ring::default(), last, self.now)
+    }
+
+    fn pass(&mut self, span: Duration) -> Events {
+        self.now = self.now + span;
+        self.roster.refresh(self.now)
+    }
+
+    fn seat(&self, last: u8) -> SeatId {
+        self.roster.members().find(|(_, seat)| *seat.endpoint() == last).expect("a member").0
+    }
+
+    fn fitness(&self, last: u8) -> Fitness {
+        self.roster.member(self.seat(last)).unwrap().fitness()
+    }
+
+    fn pick_as(&mut self, careful: bool, tried: &Tried) -> Option<Choice<u8>> {
+        let wanted = Wanted { tried, key: None, pinned: None, careful, bodiless: true };
+        self.roster.pick(&wanted, self.now, &mut self.random)
+    }
+
+    fn get(&mut self) -> Option<Choice<u8>> {
+        self.pick_as(false, &Tried::default())
+    }
+
+    fn end(&mut self, choice: Choice<u8>, ended: Ended) -> Events {
+        let events = self.roster.heard(choice.seat, choice.trial, ended, self.now);
+        self.roster.release(choice.seat, false);
+        events
+    }
+
+    /// Requests until one has met this endpoint; the others are answered.
+    fn meet(&mut self, last: u8, ended: Ended) -> Events {
+        for _ in 0..100 {
+            let choice = self.get().expect("somebody to ask");
+            if choice.endpoint == last {
+                return self.end(choice, ended);
+            }
+            self.end(choice, WELL);
+        }
+        panic!("{last} is not asked");
+    }
+
+    fn fail(&mut self, last: u8, times: usize) -> Events {
+        (0..times).map(|_| self.meet(last, Ended::Badly)).last().unwrap_or_default()
+    }
+
+    fn check(&mut self, last: u8, result: Result<(), Miss>) -> Events {
+        self.roster.checked(self.seat(last), result, self.now)
+    }
+
+    fn check_all_well(&mut self) {
+        let seats: Vec<_> = self.roster.members().map(|(id, _)| id).collect();
+        for id in seats {
+            self.roster.checked(id, Ok(()), self.now);
+        }
+    }
+
+    /// Whom so many requests meet, each answered well.
+    fn met(&mut self, requests: usize) -> Vec<u8> {
+        let mut met: Vec<u8> = (0..requests).filter_map(|_| self.asked()).collect();
+        met.sort_unstable();
+        met.dedup();
+        met
+    }
+
+    fn asked(&mut self) -> Option<u8> {
+        let choice = self.get()?;
+        self.end(choice, WELL);
+        Some(choice.endpoint)
+    }
+}
+
+const WELL: Ended = Ended::Well(Duration::from_millis(1));
+
+#[test]
+fn nobody_is_asked_before_the_first_check_and_one_is_enough() {
+    let mut play = Play::round_robin(CHECKED, 2);
+    assert!(play.get().is_none() && !play.roster.is_checked());
+    assert_eq!(play.fitness(1), Fitness::Unfit(health::Reason::Unchecked));
+    let events = play.check(1, Ok(()));
+    assert!(events.contains(&Event::Fit(play.seat(1))) && events.contains(&Event::Revived));
+    assert_eq!(play.met(5), [1]);
+    play.check(2, Err(Miss::NoConnection));
+    assert!(play.roster.is_checked());
+    assert_eq!(play.met(5), [1]);
+}
+
+#[test]
+fn a_check_that_fails_puts_in_doubt_and_the_next_takes_out() {
+    let mut play = Play::round_robin(CHECKED, 2);
+    play.check_all_well();
+    play.check(1, Err(Miss::TimedOut));
+    assert_eq!(play.met(10), [1, 2]);
+    let careful: Vec<_> = (0..10).map(|_| play.pick_as(true, &Tried::default()).unwrap().endpoint).collect();
+    assert!(!careful.contains(&1), "careful requests avoid it at once: {careful:?}");
+    let events = play.check(1, Err(Miss::TimedOut));
+    assert!(events.contains(&Event::Unfit(play.seat(1), health::Reason::Unhealthy(Miss::TimedOut))));
+    assert_eq!(play.met(10), [2]);
+}
+
+#[test]
+fn failures_in_a_row_eject_and_one_trial_readmits() {
+    let mut play = Play::round_robin(POLICY, 3);
+    let why = Why::Consecutive { failures: 3, answered: true };
+    let events = play.fail(2, 3);
+    assert!(events.contains(&Event::Ejected(play.seat(2), why)), "{events:?}");
+    assert_eq!((play.fitness(2), play.met(20)), (Fitness::Unfit(health::Reason::Ejected(why)), vec![1, 3]));
+    play.pass(Duration::from_secs(9));
+    assert_eq!(play.met(20), [1, 3]);
+    let events = play.pass(Duration::from_secs(1));
+    assert!(events.contains(&Event::Revived));
+    let trial = play.get().unwrap();
+    assert!(trial.trial && trial.endpoint == 2);
+    assert_eq!(play.met(20), [1, 3], "one at a time");
+    play.end(trial, WELL);
+    assert_eq!(play.met(20), [1, 2, 3]);
+}
+
+#[test]
+fn a_trial_that_fails_costs_more_time_than_the_last() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    play.pass(Duration::from_secs(10));
+    let trial = play.get().unwrap();
+    play.end(trial, Ended::Silent);
+    play.pass(Duration::from_secs(19));
+    assert_eq!(play.met(20), [1, 3]);
+    play.pass(Duration::from_secs(1));
+    assert!(play.get().unwrap().trial);
+}
+
+#[test]
+fn a_trial_that_is_given_up_is_made_again() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    play.pass(Duration::from_secs(10));
+    let trial = play.get().unwrap();
+    play.roster.release(trial.seat, true);
+    assert!(play.get().unwrap().trial);
+}
+
+#[test]
+fn a_request_that_cannot_be_repeated_is_no_trial_unless_no_other_comes() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    play.pass(Duration::from_secs(10));
+    assert!(!play.pick_as(true, &Tried::default()).unwrap().trial);
+    play.pass(Duration::from_secs(10));
+    assert!(play.pick_as(true, &Tried::default()).unwrap().trial);
+}
+
+#[test]
+fn where_all_others_are_out_a_trial_may_be_any_request() {
+    let mut play = Play::round_robin(POLICY, 2);
+    play.fail(2, 3);
+    play.roster.drain(member(1).address, true, play.now).unwrap();
+    assert!(play.get().is_none());
+    play.pass(Duration::from_secs(10));
+    assert!(play.pick_as(true, &Tried::default()).unwrap().trial);
+    assert!(play.get().is_none(), "it is under way");
+}
+
+#[test]
+fn no_more_are_ejected_than_may_be() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(1, 3);
+    let events = play.fail(2, 3);
+    assert!(matches!(events[..], [.., Event::Spared(seat, _)] if seat == play.seat(2)), "{events:?}");
+    assert_eq!(play.met(20), [2, 3]);
+    let mut alone = Play::round_robin(POLICY, 1);
+    alone.fail(1, 10);
+    assert_eq!(alone.met(3), [1]);
+}
+
+#[test]
+fn an_outlier_is_ejected_only_beside_quicker_ones() {
+    let ejection = Ejection { latency: Some(Duration::from_millis(100)), ..POLICY.ejection };
+    let mut play = Play::round_robin(Policy { ejection: ejection.clone(), ..POLICY }, 3);
+    for _ in 0..20 {
+        play.meet(2, Ended::Well(Duration::from_millis(800)));
+    }
+    assert_eq!(play.met(20), [1, 3]);
+    let mut slow = Play::round_robin(Policy { ejection, ..POLICY }, 3);
+    for _ in 0..100 {
+        let choice = slow.get().unwrap();
+        slow.end(choice, Ended::Well(Duration::from_millis(800)));
+    }
+    assert_eq!(slow.met(20), [1, 2, 3], "they are all slow");
+}
+
+#[test]
+fn a_careful_request_avoids_who_has_just_failed() {
+    let mut play = Play::round_robin(POLICY, 3);
+    let events = play.fail(2, 1);
+    assert!(events.contains(&Event::Doubted(play.seat(2))));
+    let careful = |play: &mut Play| -> Vec<u8> {
+        let mut ask = |_| {
+            let choice = play.pick_as(true, &Tried::default()).unwrap();
+            play.end(choice, Ended::Unknown);
+            choice.endpoint
+        };
+        (0..9).map(&mut ask).collect()
+    };
+    assert!(!careful(&mut play).contains(&2));
+    assert_eq!(play.met(9), [1, 2, 3], "others find out");
+    assert!(careful(&mut play).contains(&2), "and have found out");
+    play.fail(2, 1);
+    play.pass(Duration::from_secs(1));
+    assert!(careful(&mut play).contains(&2), "a doubt does not last");
+}
+
+#[test]
+fn a_careful_request_avoids_who_is_silent() {
+    let mut play = Play::round_robin(POLICY, 2);
+    assert_eq!(play.met(4), [1, 2]);
+    let silent = play.get().unwrap();
+    play.pass(Duration::from_millis(30));
+    for _ in 0..4 {
+        let choice = play.pick_as(true, &Tried::default()).unwrap();
+        assert_ne!(choice.endpoint, silent.endpoint);
+        play.end(choice, WELL);
+    }
+    play.end(silent, WELL);
+    let choices: Vec<_> = (0..4).map(|_| play.pick_as(true, &Tried::default()).unwrap().endpoint).collect();
+    assert!(choices.contains(&silent.endpoint), "it has spoken");
+}
+
+#[test]
+fn a_slow_upload_is_no_silence_of_the_endpoint() {
+    let mut play = Play::round_robin(POLICY, 1);
+    let tried = Tried::default();
+    let wanted = Wanted { tried: &tried, key: None, pinned: None, careful: true, bodiless: false };
+    let upload = play.roster.pick(&wanted, play.now, &mut play.random).unwrap();
+    play.pass(Duration::from_secs(60));
+    assert!(!play.roster.member(upload.seat).unwrap().is_doubtful(play.now));
+    play.roster.sent(upload.seat, play.now);
+    play.pass(Duration::from_secs(1));
+    assert!(play.roster.member(upload.seat).unwrap().is_doubtful(play.now));
+}
+
+#[test]
+fn where_all_are_in_doubt_a_careful_request_is_served_all_the_same() {
+    let mut play = Play::round_robin(POLICY, 2);
+    play.fail(1, 1);
+    play.fail(2, 1);
+    assert!(play.pick_as(true, &Tried::default()).is_some());
+}
+
+#[test]
+fn what_was_tried_is_not_asked_and_then_the_reserve() {
+    let backup = Member { tier: 1, ..member(3) };
+    let mut play = Play::new(&Balance::RoundRobin, POLICY, &[member(1), member(2), backup]);
+    assert_eq!(play.met(20), [1, 2]);
+    let mut tried = Tried::default();
+    for expected in [true, true, false] {
+        let choice = play.pick_as(true, &tried).unwrap();
+        assert_eq!(choice.endpoint != 3, expected);
+        tried.insert(choice.seat.slot);
+    }
+    assert!(play.pick_as(true, &tried).is_none() && !play.roster.has_others(&tried));
+}
+
+#[test]
+fn the_next_tier_takes_over_and_gives_back() {
+    let backup = Member { tier: 1, ..member(2) };
+    let mut play = Play::new(&Balance::RoundRobin, CHECKED, &[member(1), backup]);
+    play.check_all_well();
+    assert_eq!(play.met(10), [1]);
+    (0..2).for_each(|_| drop(play.check(1, Err(Miss::NoConnection))));
+    assert_eq!(play.met(10), [2]);
+    (0..2).for_each(|_| drop(play.check(1, Ok(()))));
+    assert_eq!(play.met(10), [1]);
+}
+
+#[test]
+fn who_comes_back_starts_slowly() {
+    let mut play = Play::round_robin(CHECKED, 2);
+    play.check_all_well();
+    assert_eq!(play.roster.shares(), [1, 1], "all start together");
+    (0..2).for_each(|_| drop(play.check(1, Err(Miss::NoConnection))));
+    (0..2).for_each(|_| drop(play.check(1, Ok(()))));
+    assert_eq!(play.roster.shares(), [1, 10]);
+    play.pass(Duration::from_secs(15));
+    assert_eq!(play.roster.shares(), [11, 20]);
+    play.pass(Duration::from_secs(15));
+    assert_eq!(play.roster.shares(), [1, 1]);
+}
+
+#[test]
+fn a_drained_endpoint_is_out_whatever_else_is_known() {
+    let mut play = Play::round_robin(POLICY, 2);
+    let address = member(1).address;
+    let events = play.roster.drain(address, true, play.now).unwrap();
+    assert!(events.contains(&Event::Unfit(play.seat(1), health::Reason::Drained)));
+    assert_eq!(play.met(10), [2]);
+    let events = play.roster.drain(address, false, play.now).unwrap();
+    assert!(events.contains(&Event::Revived));
+    assert_eq!(play.met(10), [1, 2]);
+    assert!(play.roster.drain(member(9).address, true, play.now).is_none());
+}
+
+#[test]
+fn members_that_stay_keep_what_is_known_and_those_that_leave_are_forgotten() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    let under_way = play.get().unwrap();
+    let gone = if under_way.endpoint == 1 { 1 } else { 3 };
+    let seat = play.seat(gone);
+    let stays: Vec<_> = [1, 2, 3].into_iter().filter(|last| *last != gone).map(member).collect();
+    let (left, _) = play.set_members(&stays);
+    assert_eq!(left, [seat]);
+    assert!(matches!(play.fitness(2), Fitness::Unfit(health::Reason::Ejected(_))));
+    play.set_members(&[stays[0], stays[1], member(4)]);
+    assert_eq!(play.seat(4).slot, seat.slot, "a free slot is used again");
+    for _ in 0..10 {
+        play.roster.heard(seat, false, Ended::Badly, play.now);
+    }
+    play.roster.release(seat, false);
+    assert_eq!(play.fitness(4), Fitness::Fit, "what is said of the one before is not its own");
+    assert_eq!(play.roster.member(play.seat(4)).unwrap().in_flight(), 0);
+}
+
+#[test]
+fn a_member_that_joins_late_starts_slowly_once_it_is_fit() {
+    let mut play = Play::round_robin(CHECKED, 2);
+    play.check_all_well();
+    play.set_members(&[member(1), member(2), member(3)]);
+    play.check(3, Ok(()));
+    assert_eq!(play.roster.shares(), [10, 10, 1]);
+}
+
+#[test]
+fn a_cookie_brings_back_as_long_as_its_endpoint_is_fit() {
+    let mut play = Play::round_robin(POLICY, 3);
+    let (tried, slot) = (Tried::default(), play.seat(2).slot);
+    let wanted = Wanted { tried: &tried, key: None, pinned: Some(slot), careful: false, bodiless: true };
+    for _ in 0..5 {
+        let choice = play.roster.pick(&wanted, play.now, &mut play.random).unwrap();
+        assert_eq!((choice.endpoint, choice.reason), (2, Reason::Pinned));
+    }
+    play.fail(2, 3);
+    assert_ne!(play.roster.pick(&wanted, play.now, &mut play.random).unwrap().endpoint, 2);
+    let gone = Wanted { pinned: Some(99), ..wanted };
+    assert!(play.roster.pick(&gone, play.now, &mut play.random).is_some());
+}
+
+#[test]
+fn a_slow_endpoint_sheds_its_load_within_a_second() {
+    for balance in [Balance::Ewma, Balance::LeastRequests] {
+        let mut play = Play::new(&balance, POLICY, &[member(1), member(2), member(3)]);
+        let mut under_way: Vec<(Moment, Choice<u8>, Duration)> = Vec::new();
+        let mut slow = [0; 2];
+        for tick in 0..3000_u64 {
+            play.now = play.now + Duration::from_millis(1);
+            let now = play.now;
+            let (over, open) = under_way.into_iter().partition(|(end, ..)| *end <= now);
+            under_way = open;
+            for (_, choice, took) in Vec::from_iter::<Vec<_>>(over) {
+                play.end(choice, Ended::Well(took));
+            }
+            if tick % 3 == 0 {
+                let choice = play.get().unwrap();
+                let is_slow = choice.endpoint == 2 && tick >= 1000;
+                let took = Duration::from_millis(if is_slow { 800 } else { 4 });
+                slow[usize::from(tick >= 2000)] += usize::from(is_slow);
+                under_way.push((now + took, choice, took));
+            }
+        }
+        assert!(slow[1] <= 10, "{balance:?}: {slow:?} of 333 in the first and in the second second");
+    }
+}
