@@ -17,6 +17,14 @@ pub const DIAGNOSTICS: usize = 200;
 /// Most attempts for one request, whatever the configuration says: Pingora's own loop ends at 16.
 pub const ATTEMPTS: u32 = 10;
 
+/// Attempts of one request that could not be sent anywhere and waited for an endpoint to come back, in all. Pingora's own
+/// loop ends where it is told; one that ended before ours would leave a request without an answer.
+pub const ATTEMPTS_IN_ALL: usize = 60;
+
+/// How long a start waits for the first round of health checks and name look-ups. Longer than any of them takes where
+/// all is well; one name server that hangs must not keep everybody else from being served.
+pub const FIRST_ROUND: Duration = Duration::from_secs(10);
+
 /// Tiers of an upstream: a first choice, a second site, a last resort; some more for SRV priorities.
 pub const TIERS: u8 = 10;
 

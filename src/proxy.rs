@@ -77,7 +77,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        attempt::begin(session, exchange)
+        attempt::begin(session, exchange).await
     }
 
     fn fail_to_connect(
@@ -122,6 +122,15 @@ impl ProxyHttp for Proxy {
             return Ok(()); // bytes of a tunnel are no body
         }
         forward::body(body.as_ref(), end, exchange)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        attempt::answered(session, response, exchange)
     }
 
     async fn response_filter(

@@ -58,6 +58,7 @@ use std::iter;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 pub use pattern::PathRegex;
+pub use query::parameter;
 
 use site::{Candidate, Site};
 

@@ -1,71 +1,102 @@
 //! The living side of an upstream: its endpoints, who is asked next, how many may ask, and the idle connections.
 //!
+//! Who is asked is the [roster](crate::roster)'s decision. Here is what it takes to make it happen: the lock around it,
+//! the clock, the log and the metrics; the [`keeper`] who finds the endpoints and has them checked; and the place where
+//! requests wait when there is nobody to ask.
+//!
 //! Everything that a request takes here (a place in the [`Gate`], a [`Lease`] on an endpoint, a connection) is given
 //! back when the value that stands for it is dropped, whichever way the request ends.
 
 pub mod call;
 pub mod endpoint;
 pub mod gate;
+pub mod keeper;
 pub mod pool;
+pub mod sticky;
 pub mod stream;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 pub use endpoint::{Endpoint, Lease};
 pub use gate::{Gate, Permit, Refused};
 pub use pool::Pool;
+pub use sticky::Sticky;
 
-use crate::balance::{Picker, Tried};
+use crate::balance::Ring;
+use crate::clock::{Clock, Duration, Instant, Moment};
+use crate::health::probe::Miss;
+use crate::health::tally::Ended;
 use crate::observe::metrics::{Held, Metrics, UpstreamMetrics};
 use crate::plan;
+use crate::retry::budget::Budget;
+use crate::roster::{Event, Events, Member, Roster, SeatId, Wanted};
 
 /// One upstream of a snapshot.
 #[derive(Debug)]
 pub struct Upstream {
-    name: Arc<str>,
-    endpoints: Vec<Arc<Endpoint>>,
-    picker: Mutex<Picker>,
-    gate: Gate,
+    plan: plan::Upstream,
+    clock: Clock,
+    roster: Mutex<Roster<Arc<Endpoint>>>,
+    budget: Mutex<Budget>,
+    gate: Arc<Gate>,
     pool: Arc<Pool>,
+    sticky: Option<Sticky>,
+    keeping: keeper::Keeping,
+    /// Counts up whenever there is somebody to ask again.
+    revived: watch::Sender<u64>,
     metrics: UpstreamMetrics,
+    registry: Arc<Metrics>,
+}
+
+/// Why a request waited in vain for an endpoint to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrevived {
+    /// As many wait already as may wait.
+    QueueFull,
+    /// Its time is over.
+    TimeOver,
 }
 
 impl Upstream {
-    /// Brings a planned upstream to life, with nothing learnt yet.
-    pub fn new(planned: &plan::Upstream, metrics: &Metrics) -> Upstream {
-        let plan::Upstream { name, members, balance, keepalive, limits, .. } = planned;
-        let endpoints = match members {
-            plan::Members::Fixed(endpoints) => endpoints.clone(),
-            _ => Vec::new(),
-        };
-        let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        let mut picker = Picker::new(balance);
-        picker.set_shares(&weights);
-        let upstream_metrics = metrics.upstream(name);
-        Upstream {
-            name: name.clone(),
-            endpoints: endpoints.iter().map(|e| Arc::new(Endpoint::new(name, e, metrics))).collect(),
-            picker: Mutex::new(picker),
-            gate: Gate::new(limits, upstream_metrics.clone()),
-            pool: Arc::new(Pool::new(keepalive, limits.connections)),
+    /// Brings a planned upstream to life, with nothing learnt yet. Where its members have to be found out there are none
+    /// until somebody [keeps](Upstream::keep) it.
+    pub fn new(planned: &plan::Upstream, clock: Clock, metrics: &Arc<Metrics>) -> Arc<Upstream> {
+        let upstream_metrics = metrics.upstream(&planned.name);
+        let upstream = Arc::new(Upstream {
+            roster: Mutex::new(Roster::new(&planned.balance, planned.health.clone())),
+            budget: Mutex::new(Budget::new(planned.budget)),
+            gate: Arc::new(Gate::new(&planned.limits, upstream_metrics.clone())),
+            pool: Arc::new(Pool::new(&planned.keepalive, planned.limits.connections)),
+            sticky: planned.sticky.as_ref().map(Sticky::new),
+            keeping: keeper::Keeping::new(planned),
+            revived: watch::Sender::new(0),
             metrics: upstream_metrics,
+            registry: metrics.clone(),
+            plan: planned.clone(),
+            clock,
+        });
+        if let plan::Members::Fixed(endpoints) = &planned.members {
+            upstream.set_members(endpoints);
         }
+        upstream
     }
 
     /// From the configuration.
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.plan.name
     }
 
-    /// In the order of the configuration.
-    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
-        &self.endpoints
+    /// What it was made from.
+    pub fn plan(&self) -> &plan::Upstream {
+        &self.plan
     }
 
     /// Where requests wait for their turn.
-    pub fn gate(&self) -> &Gate {
+    pub fn gate(&self) -> &Arc<Gate> {
         &self.gate
     }
 
@@ -74,27 +105,175 @@ impl Upstream {
         &self.pool
     }
 
-    /// Chooses an endpoint that is not among the `tried` ones and takes a lease on it. None when all were tried.
-    pub fn pick(&self, tried: &Tried) -> Option<Lease> {
-        let question = crate::balance::Question { tried, key: None };
-        let pick = self.picker.lock().pick(&question, &Of(self), &mut fastrand::Rng::new())?;
-        let endpoint = self.endpoints.get(pick.slot)?;
-        Some(Lease::take(endpoint.clone(), pick.slot, Held::take(&self.metrics.in_flight)))
-    }
-}
-
-struct Of<'a>(&'a Upstream);
-
-impl crate::balance::Loads for Of<'_> {
-    fn in_flight(&self, slot: usize) -> usize {
-        self.0.endpoints.get(slot).map_or(usize::MAX, |e| e.in_flight())
+    /// Sends clients back to the endpoint that they had, if it does.
+    pub fn sticky(&self) -> Option<&Sticky> {
+        self.sticky.as_ref()
     }
 
-    fn total(&self) -> usize {
-        0
+    /// Chooses an endpoint and takes a lease on it. None when there is nobody (left) to ask.
+    pub fn pick(self: &Arc<Self>, wanted: &Wanted<'_>) -> Option<Lease> {
+        let now = self.clock.now();
+        let choice = self.roster.lock().pick(wanted, now, &mut fastrand::Rng::new())?;
+        log::debug!("upstream {}: {}: {}", self.plan.name, choice.endpoint.name(), choice.reason);
+        Some(Lease::take(self.clone(), choice, Held::take(&self.metrics.in_flight)))
     }
 
-    fn latency(&self, _: usize) -> crate::clock::Duration {
-        crate::clock::Duration::ZERO
+    /// Whether there is somebody to ask who is not among the `tried` ones.
+    pub fn has_others(&self, tried: &crate::balance::Tried) -> bool {
+        self.roster.lock().has_others(tried)
+    }
+
+    /// A request has come: it adds to what may be tried again.
+    pub fn requested(&self) {
+        self.budget.lock().deposit(self.clock.now());
+    }
+
+    /// Takes one retry out of the budget, if there is one.
+    pub fn may_retry(&self) -> bool {
+        let granted = self.budget.lock().withdraw(self.clock.now());
+        let counter = if granted { &self.metrics.retries } else { &self.metrics.retries_refused };
+        counter.inc();
+        granted
+    }
+
+    /// Waits until there is somebody to ask again, at most until `until`. Meanwhile endpoints are checked at once.
+    ///
+    /// # Errors
+    /// [`Unrevived`]: there is no room to wait, or the time is over.
+    pub async fn revival(&self, until: Instant) -> Result<(), Unrevived> {
+        let mut revived = self.revived.subscribe();
+        let _place = self.gate.wait_in_line().ok_or(Unrevived::QueueFull)?;
+        let _hurry = self.keeping.hurry();
+        let waited = tokio::time::timeout_at(until.into(), revived.changed()).await;
+        if matches!(waited, Ok(Ok(()))) { Ok(()) } else { Err(Unrevived::TimeOver) }
+    }
+
+    /// Sets who is a member. Those who leave finish what they have under way; their idle connections are closed.
+    pub fn set_members(&self, endpoints: &[plan::Endpoint]) {
+        let member = |endpoint: &plan::Endpoint| {
+            let plan::Endpoint { address, weight, tier } = *endpoint;
+            Member { address, weight, tier }
+        };
+        let members: Vec<Member> = endpoints.iter().map(member).collect();
+        let ring = match self.plan.balance.wants_ring() {
+            true => {
+                Ring::of(&members.iter().map(|member| (member.address, member.weight)).collect::<Vec<_>>())
+            }
+            false => Ring::default(),
+        };
+        let admit =
+            |_: SeatId, member: &Member| Endpoint::new(&self.plan.name, member.address, &self.registry);
+        let events = self.roster.lock().set_members(&members, ring, admit, self.clock.now()).1;
+        self.pool.retain(|address| members.iter().any(|member| member.address == address));
+        if let Some(sticky) = &self.sticky {
+            let slots = self.seats().into_iter().map(|(id, endpoint)| (id.slot, endpoint.address()));
+            sticky.set_members(&self.plan.name, slots);
+        }
+        self.tell(&events);
+        self.show_fitness();
+    }
+
+    /// Every member and its place.
+    pub fn seats(&self) -> Vec<(SeatId, Arc<Endpoint>)> {
+        self.roster.lock().members().map(|(id, seat)| (id, seat.endpoint().clone())).collect()
+    }
+
+    /// Looks at the roster. The lock is held meanwhile: be brief.
+    pub fn look<T>(&self, at: impl FnOnce(&Roster<Arc<Endpoint>>, Moment) -> T) -> T {
+        at(&self.roster.lock(), self.clock.now())
+    }
+
+    /// Takes an endpoint out by an operator's word, or back in. False: there is none at this address.
+    pub fn drain(&self, address: SocketAddr, drained: bool) -> bool {
+        let events = self.roster.lock().drain(address, drained, self.clock.now());
+        events.map(|events| self.tell(&events)).is_some()
+    }
+
+    /// Time has passed. Called a few times a second.
+    pub fn refresh(&self) {
+        let events = self.roster.lock().refresh(self.clock.now());
+        self.tell(&events);
+    }
+
+    fn sent(&self, seat: SeatId) {
+        self.roster.lock().sent(seat, self.clock.now());
+    }
+
+    fn heard(&self, seat: SeatId, trial: bool, ended: Ended) {
+        let events = self.roster.lock().heard(seat, trial, ended, self.clock.now());
+        self.tell(&events);
+    }
+
+    fn release(&self, seat: SeatId, unheard_trial: bool) {
+        self.roster.lock().release(seat, unheard_trial);
+    }
+
+    /// A check has ended. Whether its verdict is in doubt now.
+    fn checked(&self, seat: SeatId, result: Result<(), Miss>) -> bool {
+        let mut roster = self.roster.lock();
+        let events = roster.checked(seat, result, self.clock.now());
+        let in_doubt = roster.member(seat).is_some_and(|seat| seat.is_in_doubt());
+        drop(roster);
+        self.tell(&events);
+        in_doubt
+    }
+
+    /// Says what has changed: to the log, the metrics, those who check and those who wait.
+    fn tell(&self, events: &Events) {
+        for event in events {
+            match *event {
+                Event::Revived => self.revived.send_modify(|count| *count += 1),
+                Event::Panic(on) => self.panics(on),
+                Event::Fit(id) => self.of(id, |endpoint| {
+                    log::info!("upstream {}: {} is in", self.plan.name, endpoint.name());
+                    endpoint.metrics().fit.set(1);
+                }),
+                Event::Unfit(id, reason) => self.of(id, |endpoint| {
+                    log::warn!("upstream {}: {} is out: {reason}", self.plan.name, endpoint.name());
+                    endpoint.metrics().fit.set(0);
+                }),
+                Event::Ejected(id, why) => self.of(id, |endpoint| endpoint.metrics().ejected(why.as_str())),
+                Event::Spared(id, why) => self.of(id, |endpoint| {
+                    log::debug!(
+                        "upstream {}: {} stays, as too many are out: {why}",
+                        self.plan.name,
+                        endpoint.name()
+                    );
+                }),
+                Event::Doubted(id) => self.of(id, Endpoint::nudge),
+            }
+        }
+    }
+
+    fn panics(&self, on: bool) {
+        self.metrics.panic.set(i64::from(on));
+        match on {
+            true => log::warn!(
+                "upstream {}: too few endpoints are fit: all that answer are asked",
+                self.plan.name
+            ),
+            false => log::info!("upstream {}: enough endpoints are fit again", self.plan.name),
+        }
+    }
+
+    fn of(&self, id: SeatId, act: impl FnOnce(&Endpoint)) {
+        let endpoint = self.roster.lock().member(id).map(|seat| seat.endpoint().clone());
+        if let Some(endpoint) = endpoint {
+            act(&endpoint);
+        }
+    }
+
+    /// Of those that were fit from the beginning there was no event.
+    fn show_fitness(&self) {
+        let roster = self.roster.lock();
+        for (_, seat) in roster.members() {
+            let fit = seat.fitness() == crate::health::Fitness::Fit;
+            seat.endpoint().metrics().fit.set(i64::from(fit));
+        }
+    }
+
+    /// How long a request waits at most for somebody to come back.
+    pub fn patience(&self) -> Duration {
+        self.plan.limits.pending_timeout
     }
 }

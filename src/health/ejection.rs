@@ -84,9 +84,6 @@ impl Why {
             Why::Trial { .. } => "trial",
         }
     }
-
-    /// Every word of [`Why::as_str`].
-    pub const WORDS: [&'static str; 4] = ["consecutive_failures", "failure_ratio", "latency", "trial"];
 }
 
 impl fmt::Display for Why {

@@ -6,8 +6,8 @@
 //! where that is surely alive, and a fresh one otherwise.
 //!
 //! How long an upstream keeps idle connections is learnt by looking: one that was seen open after being idle for two
-//! seconds says that two seconds are safe, and half of that, less a round trip, is trusted. One that is found closed takes that
-//! back to the age at which it was last seen open. So nothing is believed before it was seen, an upstream that was
+//! seconds says that two seconds are safe, and half of that, less a round trip, is trusted. One that is found closed before
+//! that age takes it back to the age at which it was last seen open. So nothing is believed before it was seen, an upstream that was
 //! given a shorter time-out is found out by its first closed connection, and one that restarts costs a few fresh
 //! connections.
 
@@ -28,9 +28,12 @@ impl Warmth {
         self.survived = self.survived.max(idle);
     }
 
-    /// A connection was closed from the other side; when it was last seen open it had been idle for so long.
-    pub fn seen_closed(&mut self, last_seen_open: Duration) {
-        self.survived = self.survived.min(last_seen_open);
+    /// A connection was closed from the other side: after it was seen open for the last time, at the one age, and before
+    /// it was found closed, at the other. If the latter is an age that others survived, that is true no longer.
+    pub fn seen_closed(&mut self, last_seen_open: Duration, found_closed: Duration) {
+        if found_closed <= self.survived {
+            self.survived = last_seen_open;
+        }
     }
 
     /// A connection took so long to open: one round trip, on the way that a request and an end take, too.
@@ -71,11 +74,13 @@ mod tests {
     fn a_closed_connection_takes_it_back() {
         let mut warmth = Warmth::default();
         warmth.seen_open(ms(2000));
-        warmth.seen_closed(ms(200));
+        warmth.seen_closed(ms(1900), ms(2100));
+        assert_eq!(warmth.trusted(), ms(1000), "it may have ended after 2 s");
+        warmth.seen_closed(ms(200), ms(300));
         assert_eq!(warmth.trusted(), ms(100));
-        warmth.seen_closed(ms(1500));
+        warmth.seen_closed(ms(1500), ms(1600));
         assert_eq!(warmth.trusted(), ms(100), "a later end says nothing new");
-        warmth.seen_closed(Duration::ZERO);
+        warmth.seen_closed(Duration::ZERO, ms(50));
         assert_eq!(warmth.trusted(), Duration::ZERO);
     }
 
@@ -90,10 +95,9 @@ mod tests {
             warmth.opened(round_trip);
             for _ in 0..50 {
                 let looked = time_out.mul_f64(random.f64() * 2.0);
-                if looked < time_out {
-                    warmth.seen_open(looked)
-                } else {
-                    warmth.seen_closed(looked / 2)
+                match looked < time_out {
+                    true => warmth.seen_open(looked),
+                    false => warmth.seen_closed(time_out / 2, looked),
                 }
                 assert!(warmth.trusted() + round_trip < time_out || warmth.trusted().is_zero());
             }

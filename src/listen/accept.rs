@@ -24,6 +24,7 @@ use super::Door;
 use super::connection::Connection;
 use super::refuse;
 use super::socket::{Bound, Listener, Peer, Transport};
+use crate::limits;
 use crate::runtime::{Runtime, tasks};
 
 /// How long a loop rests when the system has run out of something.
@@ -84,12 +85,29 @@ impl<App> Accept<App> {
     }
 }
 
+impl<App> Accept<App> {
+    /// Clients wait in the backlog until it is known which endpoints can serve them; but not when the process is to end.
+    async fn first_round(&self) {
+        let drained = async {
+            match self.entrances.first() {
+                Some(entrance) => drained(&mut entrance.door.draining.clone()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tasks::first_round(self.runtime.clone(), limits::FIRST_ROUND) => {}
+            () = drained => {}
+        }
+    }
+}
+
 #[async_trait]
 impl<App> Service for Accept<App>
 where
     App: HttpServerApp + Send + Sync + 'static,
 {
     async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
+        self.first_round().await;
         let opened = self.entrances.drain(..).map(open).collect::<Result<Vec<_>, _>>();
         let opened = match opened {
             Ok(opened) => opened,
@@ -103,7 +121,7 @@ where
                 drop(counted);
             });
         }
-        loops.spawn(tasks::sweep_pools(self.runtime.clone()));
+        loops.spawn(tasks::tick(self.runtime.clone()));
         self.opening.send_replace(Opening::Done);
         let _ = shutdown.changed().await; // the runtime ends with this service: it lasts as long as the process
     }

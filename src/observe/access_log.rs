@@ -68,6 +68,8 @@ pub struct AttemptRecord<'a> {
     pub connect: Option<Duration>,
     /// From the attempt's beginning to the first byte of its answer.
     pub first_byte: Option<Duration>,
+    /// Of its answer, if there was one.
+    pub status: Option<u16>,
 }
 
 /// One request, as it stands in the log. Bytes of the client are taken as they came; the line's format makes them safe.

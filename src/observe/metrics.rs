@@ -18,6 +18,12 @@
 //! | `tetap_upstream_connections_opened_total{upstream,endpoint}` | counter | connections that were not reused |
 //! | `tetap_upstream_in_flight{upstream}` | gauge | requests that an endpoint is working on |
 //! | `tetap_upstream_pending{upstream}` | gauge | requests that wait for one of those to end |
+//! | `tetap_upstream_panic{upstream}` | gauge | 1 while too few endpoints are fit and all that answer are asked |
+//! | `tetap_retries_total{upstream}` | counter | attempts that were made again and count as load |
+//! | `tetap_retries_refused_total{upstream}` | counter | attempts that the retry budget did not allow |
+//! | `tetap_endpoint_fit{upstream,endpoint}` | gauge | 1 while the endpoint may be asked |
+//! | `tetap_ejections_total{upstream,endpoint,reason}` | counter | times that failed requests took an endpoint out |
+//! | `tetap_health_checks_total{upstream,endpoint,result}` | counter | checks that went `well` or `badly` |
 //! | `tetap_access_log_dropped_total` | counter | access log lines lost to a slow or full disk |
 //! | `tetap_draining` | gauge | 1 while the process is stopping |
 //! | `tetap_build_info{version}` | gauge | always 1 |
@@ -56,18 +62,21 @@ pub enum Outcome {
     Reset,
     /// The answer was not well-formed HTTP.
     Invalid,
+    /// An answer came, but another endpoint is asked for a better one.
+    Rejected,
     /// The client went away, or the proxy gave up, before the endpoint had a fair chance.
     Cancelled,
 }
 
 impl Outcome {
     /// Every outcome, in the order of the enum.
-    pub const ALL: [Outcome; 6] = [
+    pub const ALL: [Outcome; 7] = [
         Outcome::Ok,
         Outcome::ConnectFailed,
         Outcome::Timeout,
         Outcome::Reset,
         Outcome::Invalid,
+        Outcome::Rejected,
         Outcome::Cancelled,
     ];
 
@@ -79,6 +88,7 @@ impl Outcome {
             Outcome::Timeout => "timeout",
             Outcome::Reset => "reset",
             Outcome::Invalid => "invalid",
+            Outcome::Rejected => "rejected",
             Outcome::Cancelled => "cancelled",
         }
     }
@@ -171,22 +181,50 @@ impl ListenerMetrics {
 pub struct UpstreamMetrics {
     /// Requests that an endpoint is working on.
     pub in_flight: IntGauge,
-    /// Requests that wait for one of those to end.
+    /// Requests that wait for one of those to end, or for an endpoint to come back.
     pub pending: IntGauge,
+    /// 1 while too few endpoints are fit.
+    pub panic: IntGauge,
+    /// Attempts that were made again.
+    pub retries: IntCounter,
+    /// Attempts that were not, for want of budget.
+    pub retries_refused: IntCounter,
 }
 
 /// What one endpoint of an upstream counts.
 #[derive(Clone, Debug)]
 pub struct EndpointMetrics {
-    attempts: [IntCounter; 6],
+    attempts: [IntCounter; Outcome::ALL.len()],
     /// Connections that were opened, not reused.
     pub opened: IntCounter,
+    /// 1 while it may be asked.
+    pub fit: IntGauge,
+    ejections: [IntCounter; EJECTIONS.len()],
+    checks: [IntCounter; CHECKS.len()],
 }
+
+/// The values of `reason` of an ejection.
+const EJECTIONS: [&str; 4] = ["consecutive_failures", "failure_ratio", "latency", "trial"];
+
+/// The values of `result` of a health check.
+const CHECKS: [&str; 2] = ["well", "badly"];
 
 impl EndpointMetrics {
     /// Counts one attempt that is over.
     pub fn attempted(&self, outcome: Outcome) {
         self.attempts[outcome as usize].inc();
+    }
+
+    /// Counts one ejection, by its word.
+    pub fn ejected(&self, reason: &str) {
+        if let Some(index) = EJECTIONS.iter().position(|word| *word == reason) {
+            self.ejections[index].inc();
+        }
+    }
+
+    /// Counts one health check.
+    pub fn checked(&self, well: bool) {
+        self.checks[usize::from(!well)].inc();
     }
 }
 
@@ -204,6 +242,12 @@ pub struct Metrics {
     opened: IntCounterVec,
     in_flight: IntGaugeVec,
     pending: IntGaugeVec,
+    panic: IntGaugeVec,
+    retries: IntCounterVec,
+    retries_refused: IntCounterVec,
+    fit: IntGaugeVec,
+    ejections: IntCounterVec,
+    checks: IntCounterVec,
     access_log_dropped: IntCounter,
     draining: IntGauge,
 }
@@ -255,8 +299,30 @@ impl Metrics {
             ),
             pending: family.gauges(
                 "upstream_pending",
-                "Requests that wait for one under way to end",
+                "Requests that wait for one under way to end, or for an endpoint to come back",
                 &["upstream"],
+            ),
+            panic: family.gauges("upstream_panic", "1 while too few endpoints are fit", &["upstream"]),
+            retries: family.counters("retries_total", "Attempts that were made again", &["upstream"]),
+            retries_refused: family.counters(
+                "retries_refused_total",
+                "Attempts that the retry budget did not allow",
+                &["upstream"],
+            ),
+            fit: family.gauges(
+                "endpoint_fit",
+                "1 while the endpoint may be asked",
+                &["upstream", "endpoint"],
+            ),
+            ejections: family.counters(
+                "ejections_total",
+                "Times that failed requests took an endpoint out",
+                &["upstream", "endpoint", "reason"],
+            ),
+            checks: family.counters(
+                "health_checks_total",
+                "Health checks by result",
+                &["upstream", "endpoint", "result"],
             ),
             access_log_dropped: family.counter("access_log_dropped_total", "Access log lines lost"),
             draining: family.gauge("draining", "1 while the process is stopping"),
@@ -286,6 +352,9 @@ impl Metrics {
         UpstreamMetrics {
             in_flight: self.in_flight.with_label_values(&[name]),
             pending: self.pending.with_label_values(&[name]),
+            panic: self.panic.with_label_values(&[name]),
+            retries: self.retries.with_label_values(&[name]),
+            retries_refused: self.retries_refused.with_label_values(&[name]),
         }
     }
 
@@ -295,6 +364,25 @@ impl Metrics {
         EndpointMetrics {
             attempts: Outcome::ALL.map(|outcome| self.attempts.with_label_values(&attempts(outcome))),
             opened: self.opened.with_label_values(&[upstream, endpoint]),
+            fit: self.fit.with_label_values(&[upstream, endpoint]),
+            ejections: EJECTIONS.map(|why| self.ejections.with_label_values(&[upstream, endpoint, why])),
+            checks: CHECKS.map(|result| self.checks.with_label_values(&[upstream, endpoint, result])),
+        }
+    }
+
+    /// An endpoint is gone, and so are its series: those of all that ever were would pile up.
+    pub fn forget_endpoint(&self, upstream: &str, endpoint: &str) {
+        // what was never made need not be removed
+        let _ = self.opened.remove_label_values(&[upstream, endpoint]);
+        let _ = self.fit.remove_label_values(&[upstream, endpoint]);
+        for outcome in Outcome::ALL {
+            let _ = self.attempts.remove_label_values(&[upstream, endpoint, outcome.as_str()]);
+        }
+        for why in EJECTIONS {
+            let _ = self.ejections.remove_label_values(&[upstream, endpoint, why]);
+        }
+        for result in CHECKS {
+            let _ = self.checks.remove_label_values(&[upstream, endpoint, result]);
         }
     }
 
@@ -420,6 +508,21 @@ mod tests {
         assert_eq!(listener.connections.get(), 2);
         drop((first, second));
         assert_eq!((listener.connections.get(), listener.accepted.get()), (0, 2));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_gone_leaves_no_series() {
+        let metrics = Metrics::new();
+        let endpoint = metrics.endpoint("api", "10.0.0.1:80");
+        for reason in EJECTIONS {
+            endpoint.ejected(reason);
+        }
+        endpoint.checked(true);
+        metrics.endpoint("api", "10.0.0.2:80");
+        assert!(metrics.encode().contains("10.0.0.1:80"));
+        metrics.forget_endpoint("api", "10.0.0.1:80");
+        assert!(!metrics.encode().contains("10.0.0.1:80"), "{}", metrics.encode());
+        assert!(metrics.encode().contains("10.0.0.2:80"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::descriptors;
 use super::stop::Stop;
 use crate::admin::readiness::Readiness;
 use crate::admin::{self, Sources};
+use crate::clock::Clock;
 use crate::limits;
 use crate::listen::Door;
 use crate::listen::accept::{Accept, Opening};
@@ -29,7 +30,7 @@ use crate::observe::access_log::{self, AccessLog};
 use crate::observe::metrics::Metrics;
 use crate::plan::{self, Address, Plan};
 use crate::proxy::Proxy;
-use crate::runtime::{Runtime, Snapshot};
+use crate::runtime::{Runtime, Snapshot, tasks};
 
 /// Where a worker that has started can be reached.
 #[derive(Clone, Debug)]
@@ -117,12 +118,13 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
     let threads = plan.process.threads.unwrap_or_else(cores);
     let door = |listener| Door::new(listener, &metrics, connections.clone(), drain.clone());
     let doors = plan.listeners.iter().map(door).zip(bound).collect();
-    let snapshot = Snapshot::build(plan, 1, &metrics);
+    let snapshot = Snapshot::build(plan, 1, Clock::start(), &metrics);
     let runtime = Runtime::new(snapshot, metrics.clone(), access_log);
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(threads));
     let app = Arc::new(http_proxy(&server.configuration, Proxy::new(runtime.clone())));
     server.bootstrap();
+    server.add_service(Keep(runtime.clone()));
     server.add_service(Accept::new(doors, app, runtime.clone(), threads, accepting, &loops));
     let sources = Sources { readiness, metrics };
     server.add_service(Admin { listener: admin, sources, opening: answering });
@@ -143,7 +145,7 @@ fn cores() -> usize {
 
 /// Of Pingora's server only the threads are used; its retry loop must not end before ours.
 fn server_conf(threads: usize) -> ServerConf {
-    ServerConf { threads, max_retries: limits::ATTEMPTS as usize + 1, ..ServerConf::default() }
+    ServerConf { threads, max_retries: limits::ATTEMPTS_IN_ALL + 1, ..ServerConf::default() }
 }
 
 fn bind(listener: &plan::Listener) -> Result<Bound, RunError> {
@@ -184,6 +186,28 @@ fn open_access_log(planned: &plan::AccessLog, metrics: &Metrics) -> Result<Acces
     };
     let dropped = metrics.access_log_dropped().clone();
     AccessLog::open(format, &output, dropped).map_err(RunError::AccessLog)
+}
+
+/// Who finds and checks the endpoints, on a thread of its own: a health check must not fail because the traffic's threads
+/// are busy.
+struct Keep(Arc<Runtime>);
+
+#[async_trait]
+impl Service for Keep {
+    async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
+        tokio::select! {
+            () = tasks::keep(self.0.clone()) => {}
+            _ = shutdown.changed() => {}
+        }
+    }
+
+    fn name(&self) -> &str {
+        "tetap-keep"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
 }
 
 /// The admin address, on a thread of its own: it answers when the traffic's threads are busy.

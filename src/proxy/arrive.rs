@@ -1,5 +1,6 @@
 //! A request has arrived: who asks, what for, and whether it can be answered at once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,18 +8,23 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::{BError, Result};
 use pingora_proxy::Session;
+use smallvec::SmallVec;
 
 use super::exchange::{Exchange, Failure};
 use super::reply;
+use crate::balance::sticky::cookie_values;
+use crate::balance::{Balance, HashKey};
 use crate::clock::Instant;
 use crate::failure::Cause;
-use crate::hygiene::forwarding::{Arrival as Way, Forwarding, Scheme, is_trusted};
+use crate::hygiene::forwarding::{Arrival as Way, ClientAddress, Forwarding, Scheme, is_trusted};
 use crate::hygiene::request_id;
 use crate::listen::refuse::fresh_request_id;
 use crate::listen::{Arrival, Told};
 use crate::plan::Action;
-use crate::routing::{Found, Lookup, RouteId};
+use crate::retry::deadline::{GRPC_TIMEOUT, read_grpc_timeout};
+use crate::routing::{Found, Lookup, RouteId, parameter};
 use crate::runtime::Snapshot;
+use crate::upstream::Upstream;
 
 /// The header that carries a request's id.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -138,6 +144,13 @@ async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
         return Err(exchange.fail(Cause::Internal, None));
     };
     let (patience, upstream, began) = (forward.timeouts.request, upstream.clone(), Instant::now());
+    let (key, pinned) = choose_by(session, exchange, &upstream);
+    exchange.key = key;
+    exchange.pinned = pinned;
+    exchange.given_up = given_up(&session.req_header().headers, began);
+    exchange.set_deadline(patience);
+    let patience = exchange.left();
+    upstream.requested();
     let admitted = tokio::select! {
         biased;
         admitted = upstream.gate().admit(patience) => admitted,
@@ -147,15 +160,53 @@ async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
         Ok(permit) => {
             exchange.permit = Some(permit);
             exchange.queued = Some(began.elapsed()).filter(|waited| waited.as_micros() >= 50);
-            exchange.deadline = began + patience;
             Ok(())
         }
         Err(refused) => Err(exchange.fail(Cause::Overloaded, Some(refused.as_str()))),
     }
 }
 
+/// When the client will have given up, if it says so.
+fn given_up(headers: &HeaderMap, now: Instant) -> Option<Instant> {
+    let value = headers.get(GRPC_TIMEOUT)?;
+    now.checked_add(read_grpc_timeout(value.as_bytes())?)
+}
+
+/// By what the endpoint is chosen: the request's key, and whom its cookie names.
+fn choose_by(
+    session: &Session,
+    exchange: &Exchange,
+    upstream: &Upstream,
+) -> (Option<SmallVec<[u8; 32]>>, Option<usize>) {
+    let request = session.req_header();
+    let pinned = upstream.sticky().and_then(|sticky| sticky.slot(&request.headers));
+    let key = match &upstream.plan().balance {
+        Balance::Hash(HashKey::Header(name)) => {
+            request.headers.get(name).map(|value| value.as_bytes().into())
+        }
+        Balance::Hash(HashKey::Cookie(name)) => {
+            cookie_values(&request.headers, name).next().map(SmallVec::from)
+        }
+        Balance::Hash(HashKey::Query(name)) => {
+            parameter(request.uri.query().unwrap_or_default(), name).map(Iterator::collect)
+        }
+        Balance::Hash(HashKey::ClientIp) => exchange.told.as_ref().and_then(|told| octets(told.client)),
+        Balance::Hash(HashKey::Path) => Some(request.uri.path().as_bytes().into()),
+        _ => None,
+    };
+    (key, pinned)
+}
+
+fn octets(client: ClientAddress) -> Option<SmallVec<[u8; 32]>> {
+    match client {
+        ClientAddress::Ip(IpAddr::V4(address)) => Some(SmallVec::from_slice(&address.octets())),
+        ClientAddress::Ip(IpAddr::V6(address)) => Some(SmallVec::from_slice(&address.octets())),
+        ClientAddress::Unknown => None,
+    }
+}
+
 /// Ready when the client has left; not while a body may come, which nobody is to read yet.
-async fn gone(session: &mut Session) {
+pub(super) async fn gone(session: &mut Session) {
     if !session.is_body_done() || session.downstream_session.read_body_or_idle(true).await.is_ok() {
         std::future::pending::<()>().await;
     }

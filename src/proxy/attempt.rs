@@ -2,27 +2,36 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method, StatusCode};
+use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use pingora::{BError, ErrorSource, Result};
+use pingora::{BError, Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::exchange::{Exchange, Present};
+use super::arrive::gone;
+use super::exchange::{Exchange, Pause, Present};
 use crate::balance::Tried;
-use crate::clock::Instant;
+use crate::clock::{Duration, Instant};
 use crate::failure::Cause;
+use crate::health::tally::Ended;
 use crate::hygiene::response_head::Asked;
+use crate::limits;
 use crate::observe::metrics::Outcome;
+use crate::plan::Timeouts;
 use crate::retry::{self, Failed, Reached, Verdict};
-use crate::upstream::Lease;
+use crate::roster::Wanted;
 use crate::upstream::call::{Call, Dial, Terms, Trouble};
+use crate::upstream::{Lease, Unrevived, Upstream};
 
-/// Chooses an endpoint and prepares the call.
-pub(super) fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+/// A client's word that the request may be carried out once only, however often it comes
+/// (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Chooses an endpoint and prepares the call; first waits, where that is needed.
+pub(super) async fn begin(session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
     exchange.called = true;
-    let Some(lease) = pick(exchange) else {
-        return Err(exchange.fail(Cause::NoEndpoint, None));
-    };
+    pause(session, exchange).await?;
+    let lease = find(session, exchange).await?;
     let Some(terms) = terms(session, exchange) else {
         return Err(exchange.fail(Cause::Internal, None));
     };
@@ -31,17 +40,88 @@ pub(super) fn begin(session: &Session, exchange: &mut Exchange) -> Result<Box<Ht
     };
     let call = Call::new(upstream, lease.endpoint().clone(), terms);
     let peer = peer(&lease, &call);
-    exchange.tried.insert(lease.index());
+    exchange.tried.insert(lease.slot());
 
     exchange.body.seen = 0; // a body is sent from its beginning
-    exchange.present = Some(Present { call, lease, began: Instant::now() });
+    exchange.present = Some(Present { call, lease, began: Instant::now(), status: None, rejected: false });
     Ok(peer)
 }
 
-/// An endpoint that was not tried yet; failing that any, for a second call over a fresh connection.
-fn pick(exchange: &Exchange) -> Option<Lease> {
-    let upstream = exchange.upstream()?;
-    upstream.pick(&exchange.tried).or_else(|| upstream.pick(&Tried::default()))
+/// What the last attempt has left to wait for.
+async fn pause(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    match std::mem::replace(&mut exchange.pause, Pause::Nothing) {
+        Pause::Nothing => Ok(()),
+        Pause::Revival => revival(session, exchange).await,
+        Pause::Time(wait) => tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = gone(session) => Err(exchange.fail(Cause::ClientClosed, None)),
+        },
+    }
+}
+
+/// An endpoint that was not tried yet; failing that any, for a second call over a fresh connection; failing that the
+/// first that comes back.
+async fn find(session: &mut Session, exchange: &mut Exchange) -> Result<Lease> {
+    loop {
+        let Some(upstream) = exchange.upstream().cloned() else {
+            return Err(exchange.fail(Cause::Internal, None));
+        };
+        if let Some(lease) = pick(session, exchange, &upstream) {
+            return Ok(lease);
+        }
+        if !exchange.tried.is_empty() {
+            exchange.tried = Tried::default();
+            continue;
+        }
+        revival(session, exchange).await?;
+    }
+}
+
+fn pick(session: &mut Session, exchange: &Exchange, upstream: &Arc<Upstream>) -> Option<Lease> {
+    let careful = !exchange.attempts.is_empty() || !is_idempotent(session, exchange);
+    upstream.pick(&Wanted {
+        tried: &exchange.tried,
+        key: exchange.key.as_deref(),
+        pinned: exchange.pinned,
+        careful,
+        bodiless: session.is_body_empty(),
+    })
+}
+
+/// Waits for an endpoint to come back. Nothing was sent anywhere that has had an effect, so any request may.
+async fn revival(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    let Some(upstream) = exchange.upstream().cloned() else {
+        return Err(exchange.fail(Cause::Internal, None));
+    };
+    let longest = upstream.patience().min(exchange.left());
+    let until = *exchange.wait_until.get_or_insert_with(|| Instant::now() + longest);
+    let began = Instant::now();
+    let revived = tokio::select! {
+        biased;
+        revived = upstream.revival(until) => revived,
+        () = gone(session) => return Err(exchange.fail(Cause::ClientClosed, None)),
+    };
+    exchange.queued = Some(exchange.queued.unwrap_or_default() + began.elapsed());
+    match revived {
+        Ok(()) => {
+            exchange.start_afresh();
+            Ok(())
+        }
+        Err(Unrevived::QueueFull) => {
+            Err(nobody(exchange, Some("too many requests are waiting for a server")))
+        }
+        Err(Unrevived::TimeOver) => Err(nobody(exchange, None)),
+    }
+}
+
+/// What the last attempt has met, if there was one.
+fn nobody(exchange: &mut Exchange, detail: Option<&'static str>) -> BError {
+    let cause = match exchange.attempts.last().map(|attempt| attempt.outcome) {
+        Some(Outcome::Timeout) => Cause::UpstreamTimeout,
+        Some(_) => Cause::ConnectFailed,
+        None => Cause::NoEndpoint,
+    };
+    exchange.fail(cause, detail)
 }
 
 fn terms(session: &Session, exchange: &Exchange) -> Option<Terms> {
@@ -50,13 +130,28 @@ fn terms(session: &Session, exchange: &Exchange) -> Option<Terms> {
         upgrade: exchange.arrival.as_ref()?.upgrade_websocket,
     };
     let forward = exchange.forward()?;
+    let response = forward
+        .retry
+        .per_try
+        .map_or(forward.timeouts.response, |per_try| per_try.min(forward.timeouts.response));
+    let again = forward.retry.attempts > 1 && forward.retry.when.reset;
     Some(Terms {
         asked,
-        timeouts: forward.timeouts.clone(),
-        repeatable: session.req_header().method.is_idempotent() && forward.retry.attempts > 1,
+        timeouts: Timeouts { response, ..forward.timeouts.clone() },
+        repeatable: again && is_idempotent(session, exchange),
         deadline: exchange.deadline,
         fresh: exchange.attempts.iter().any(|attempt| attempt.outcome == Outcome::Reset),
     })
+}
+
+/// RFC 9110, section 9.2.2, or the client's and the operator's word.
+fn is_idempotent(session: &Session, exchange: &Exchange) -> bool {
+    let request = session.req_header();
+    let keyed = || {
+        exchange.forward().is_some_and(|forward| forward.retry.idempotency_key)
+            && request.headers.contains_key(IDEMPOTENCY_KEY)
+    };
+    request.method.is_idempotent() || keyed()
 }
 
 /// Pingora's view of an endpoint. Its own time-outs, pool and header policy stay unused: the call has ours.
@@ -78,40 +173,99 @@ pub(super) async fn connected(session: &mut Session, exchange: &mut Exchange) ->
     session.write_continue_response().await
 }
 
+/// The head of an answer is here, and nothing of it has reached the client.
+///
+/// # Errors
+///
+/// One that says to Pingora that another endpoint is asked for a better one.
+pub(super) fn answered(session: &Session, response: &ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+    let upgrade = response.status == StatusCode::SWITCHING_PROTOCOLS;
+    if response.status.is_informational() && !upgrade {
+        return Ok(());
+    }
+    let status = response.status.as_u16();
+    let Some(present) = &mut exchange.present else { return Ok(()) };
+    let latency = latency(present);
+    present.status = Some(status);
+    present.lease.heard(judge(status, latency));
+    //ADAPTIVE
+    if !is_made_again(session, exchange, Reached::Status(status)) {
+        return Ok(());
+    }
+    exchange.present.iter_mut().for_each(|present| present.rejected = true);
+    let mut error = Error::explain(ErrorType::HTTPStatus(status), "another endpoint is asked").into_up();
+    error.set_retry(true);
+    Err(error)
+}
+
+/// From the request's last byte to the answer's first.
+fn latency(present: &Present) -> Duration {
+    let report = present.call.report();
+    let sent = report.sent.unwrap_or(present.began);
+    report.first_byte.map_or_else(|| sent.elapsed(), |first| first.saturating_duration_since(sent))
+}
+
+/// The statuses by which a server, or a gateway before it, says that it cannot serve. A 500 is as often the request's
+/// fault as the endpoint's, and would take out all of them.
+fn judge(status: u16, latency: Duration) -> Ended {
+    if (502..=504).contains(&status) { Ended::Badly } else { Ended::Well(latency) }
+}
+
 /// An attempt has failed. The error says to Pingora whether there is another.
 pub(super) fn failed(session: &mut Session, exchange: &mut Exchange, mut error: BError) -> BError {
+    let rejected = exchange.present.as_ref().is_some_and(|present| present.rejected);
     let ours = *error.esource() == ErrorSource::Upstream && exchange.failure.is_none();
-    let again = ours && is_made_again(session, exchange);
+    let again = rejected || (ours && is_made_again(session, exchange, reached(session, exchange)));
     if !again {
         super::fail::explain(session, exchange, &error);
+    }
+    if exchange.report().trouble == Some(Trouble::ResponseTimeout) {
+        //ADAPTIVE
     }
     exchange.close_attempt(!ours && exchange.failure.is_some());
     error.set_retry(again);
     error
 }
 
-fn is_made_again(session: &Session, exchange: &Exchange) -> bool {
-    let Some(failed) = failure(session, exchange) else { return false };
-    let verdict = retry::verdict(&failed);
-    log::debug!("attempt {} of {}: {:?}, {verdict:?}", failed.made, failed.policy.attempts, failed.reached);
-    matches!(verdict, Verdict::Again { .. })
+/// Decides, and prepares what comes before the next attempt.
+fn is_made_again(session: &Session, exchange: &mut Exchange, reached: Reached) -> bool {
+    let Some(failed) = failure(session, exchange, reached) else { return false };
+    let (verdict, made) = (retry::verdict(&failed), failed.made);
+    log::debug!("attempt {made} of {}: {reached:?}, {verdict:?}", failed.policy.attempts);
+    let pause = match verdict {
+        Verdict::Enough(_) => None,
+        Verdict::Wait => may_wait(exchange).then_some(Pause::Revival),
+        Verdict::Again { costs: true, .. } if !budget_allows(exchange) => None,
+        Verdict::Again { waits: false, .. } => Some(Pause::Nothing),
+        Verdict::Again { waits: true, .. } => {
+            let wait = failed.policy.backoff.wait(made, fastrand::f64());
+            (wait < failed.left).then_some(Pause::Time(wait))
+        }
+    };
+    exchange.pause = pause.unwrap_or(Pause::Nothing);
+    pause.is_some()
 }
 
-fn failure<'e>(session: &Session, exchange: &'e Exchange) -> Option<Failed<'e>> {
+fn budget_allows(exchange: &Exchange) -> bool {
+    exchange.upstream().is_some_and(|upstream| upstream.may_retry())
+}
+
+fn may_wait(exchange: &Exchange) -> bool {
+    let over = exchange.wait_until.is_some_and(|until| until <= Instant::now());
+    !over && exchange.attempts.len() + 1 < limits::ATTEMPTS_IN_ALL
+}
+
+fn failure<'e>(session: &Session, exchange: &'e Exchange, reached: Reached) -> Option<Failed<'e>> {
+    let made = exchange.attempts.len() + 1 - exchange.made_before;
     Some(Failed {
         policy: &exchange.forward()?.retry,
-        reached: reached(session, exchange),
-        idempotent: session.req_header().method.is_idempotent(),
+        reached,
+        idempotent: is_idempotent(session, exchange),
         replayable: !session.as_ref().retry_buffer_truncated(),
-        made: exchange.attempts.len() as u32 + 1,
-        left: exchange.deadline.saturating_duration_since(Instant::now()),
-        others: has_others(exchange)?,
+        made: u32::try_from(made).unwrap_or(u32::MAX),
+        left: exchange.left(),
+        others: exchange.upstream()?.has_others(&exchange.tried),
     })
-}
-
-fn has_others(exchange: &Exchange) -> Option<bool> {
-    let endpoints = exchange.upstream()?.endpoints().len();
-    Some((0..endpoints).any(|index| !exchange.tried.contains(index)))
 }
 
 fn reached(session: &Session, exchange: &Exchange) -> Reached {
@@ -119,6 +273,7 @@ fn reached(session: &Session, exchange: &Exchange) -> Reached {
     match exchange.report().trouble {
         Some(Trouble::ConnectFailed | Trouble::ConnectTimeout) => Reached::Nothing,
         Some(Trouble::ResetBeforeAnswer) if !begun => Reached::Upstream,
+        Some(Trouble::ResponseTimeout) if !begun => Reached::Silence,
         _ => Reached::Answer,
     }
 }

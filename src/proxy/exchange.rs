@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::balance::Tried;
 use crate::clock::Instant;
 use crate::failure::Cause;
+use crate::health::tally::Ended;
 use crate::listen::client::Note;
 use crate::listen::{Arrival, Told};
 use crate::observe::metrics::Outcome;
@@ -32,6 +33,18 @@ pub struct Exchange {
     pub(super) permit: Option<Permit>,
     pub(super) queued: Option<Duration>,
     pub(super) deadline: Instant,
+    /// What the client itself has set for the end of it.
+    pub(super) given_up: Option<Instant>,
+    /// By what its endpoint is chosen, where that is by key.
+    pub(super) key: Option<SmallVec<[u8; 32]>>,
+    /// Whom its cookie names.
+    pub(super) pinned: Option<usize>,
+    /// What comes before the next attempt.
+    pub(super) pause: Pause,
+    /// How many attempts there were when an endpoint was last waited for.
+    pub(super) made_before: usize,
+    /// When waiting for an endpoint to come back is over.
+    pub(super) wait_until: Option<Instant>,
     /// Pingora has asked for an endpoint: from here on it does not keep the client's connection after a failure.
     pub(super) called: bool,
     pub(super) present: Option<Present>,
@@ -44,11 +57,26 @@ pub struct Exchange {
     pub(super) failure: Option<Failure>,
 }
 
+/// What comes before the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// Nothing.
+    Nothing,
+    /// Some time.
+    Time(Duration),
+    /// An endpoint that comes back.
+    Revival,
+}
+
 /// The attempt under way.
 pub(super) struct Present {
     pub(super) call: Arc<Call>,
     pub(super) lease: Lease,
     pub(super) began: Instant,
+    /// The status of its answer.
+    pub(super) status: Option<u16>,
+    /// The answer is thrown away, to have a better one from another endpoint.
+    pub(super) rejected: bool,
 }
 
 /// An attempt that is over.
@@ -58,6 +86,7 @@ pub(super) struct Attempt {
     pub(super) reused: bool,
     pub(super) connect: Option<Duration>,
     pub(super) first_byte: Option<Duration>,
+    pub(super) status: Option<u16>,
 }
 
 /// How much of the request's body has gone by.
@@ -90,6 +119,12 @@ impl Exchange {
             permit: None,
             queued: None,
             deadline: Instant::now(),
+            given_up: None,
+            key: None,
+            pinned: None,
+            pause: Pause::Nothing,
+            made_before: 0,
+            wait_until: None,
             called: false,
             present: None,
             attempts: SmallVec::new(),
@@ -141,11 +176,33 @@ impl Exchange {
         self.present.as_ref().map(|present| present.call.report()).unwrap_or_default()
     }
 
+    /// The deadline of a request whose last byte has come, or whose first attempt begins: `patience` from now on, and no
+    /// later than the client has said.
+    pub(super) fn set_deadline(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        self.deadline = self.given_up.map_or(deadline, |given_up| given_up.min(deadline));
+    }
+
+    /// Time until the deadline.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Everything may be tried again, as if nothing had been: an endpoint has come back.
+    pub(super) fn start_afresh(&mut self) {
+        self.tried = Tried::default();
+        self.made_before = self.attempts.len();
+    }
+
     /// Ends the attempt under way: its lease goes back, its outcome is counted.
     pub(super) fn close_attempt(&mut self, cancelled: bool) {
-        let Some(Present { call, lease, began }) = self.present.take() else { return };
+        let Some(present) = self.present.take() else { return };
+        let Present { call, mut lease, began, status, rejected } = present;
         let report = call.report();
-        let outcome = outcome(&report, cancelled);
+        let outcome = if rejected { Outcome::Rejected } else { outcome(&report, cancelled) };
+        if let Some(ended) = ended(&report) {
+            lease.heard(ended);
+        }
         lease.endpoint().metrics().attempted(outcome);
         let first_byte = report.first_byte.map(|at| at.saturating_duration_since(began));
         let endpoint = lease.endpoint().clone();
@@ -155,7 +212,22 @@ impl Exchange {
             reused: report.reused,
             connect: report.connect,
             first_byte,
+            status,
         });
+    }
+}
+
+/// What a failure says about the endpoint. A kept connection that broke may just have been closed while it was idle.
+fn ended(report: &Report) -> Option<Ended> {
+    match report.trouble? {
+        Trouble::ResetBeforeAnswer if report.reused => Some(Ended::Unknown),
+        Trouble::Invalid(_) => Some(Ended::Badly),
+        Trouble::ConnectFailed
+        | Trouble::ConnectTimeout
+        | Trouble::ResponseTimeout
+        | Trouble::Stalled
+        | Trouble::ResetBeforeAnswer
+        | Trouble::ResetWithinAnswer => Some(Ended::Silent),
     }
 }
 

@@ -51,6 +51,7 @@ fn log(session: &Session, exchange: &Exchange, runtime: &Runtime, status: u16, t
             reused: attempt.reused,
             connect: attempt.connect,
             first_byte: attempt.first_byte,
+            status: attempt.status,
         })
         .collect();
     let since = |at: Instant| at.saturating_duration_since(arrival.started);

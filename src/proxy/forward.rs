@@ -10,7 +10,6 @@ use super::arrive::X_REQUEST_ID;
 use super::exchange::Exchange;
 use super::reply::VIA;
 use crate::answer;
-use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::forwarding::{
     FIELDS, Forwarding, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO, impostors,
@@ -18,6 +17,7 @@ use crate::hygiene::forwarding::{
 };
 use crate::hygiene::hop_by_hop::hop_by_hop;
 use crate::plan::HeaderEdits;
+use crate::retry::deadline::{GRPC_TIMEOUT, write_grpc_timeout};
 
 /// The head, made anew for every attempt from what the client sent.
 pub(super) fn request(request: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
@@ -29,6 +29,7 @@ pub(super) fn request(request: &mut RequestHeader, exchange: &mut Exchange) -> R
     rewrite(request, exchange)?;
     name_host(request, exchange)?;
     upgrade(request, exchange)?;
+    hurry(request, exchange)?;
     match exchange.route().map(|route| &route.request_headers) {
         Some(edits) if !edits.is_empty() => {
             introduce_as_fields(request, exchange)?;
@@ -87,6 +88,22 @@ fn name_host(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
             request.insert_header(header::HOST, present.lease.endpoint().name().as_bytes())
         }
         _ => Ok(()),
+    }
+}
+
+/// Tells the endpoint how much time is left, where it wants to know or the client has said.
+fn hurry(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
+    let Some(forward) = exchange.forward() else { return Ok(()) };
+    let left = exchange.left();
+    if request.headers.contains_key(GRPC_TIMEOUT) && exchange.given_up.is_some() {
+        request.insert_header(GRPC_TIMEOUT, write_grpc_timeout(left))?;
+    }
+    match &forward.deadline_header {
+        Some(name) => {
+            let attempt = forward.retry.per_try.unwrap_or(left).min(forward.timeouts.response).min(left);
+            request.insert_header(name, attempt.as_millis().to_string())
+        }
+        None => Ok(()),
     }
 }
 
@@ -171,10 +188,13 @@ pub(super) fn body(piece: Option<&Bytes>, end: bool, exchange: &mut Exchange) ->
 fn body_is_whole(exchange: &mut Exchange) {
     let request = exchange.forward().map(|forward| forward.timeouts.request).unwrap_or_default();
     if !exchange.body.whole && exchange.body.seen > 0 {
-        exchange.deadline = Instant::now() + request;
+        exchange.set_deadline(request);
     }
     exchange.body.whole = true;
     if let Some(present) = &exchange.present {
         present.call.sent(exchange.deadline);
+        if exchange.body.seen > 0 {
+            present.lease.sent();
+        }
     }
 }

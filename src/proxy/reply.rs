@@ -11,6 +11,7 @@ use super::exchange::Exchange;
 use crate::answer;
 use crate::clock::Instant;
 use crate::failure::Cause;
+use crate::hygiene::forwarding::Scheme;
 use crate::hygiene::hop_by_hop::hop_by_hop;
 use crate::listen::client::Extra;
 use crate::listen::socket::Peer;
@@ -53,6 +54,9 @@ fn introduce(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
     let edits = exchange.route().map(|route| &route.response_headers);
     let plain = edits.is_none_or(HeaderEdits::is_empty) && !response.status.is_informational();
     let lines = if plain { sign_on_the_wire(response, exchange) } else { Vec::new() };
+    if let Some(cookie) = pin(exchange).filter(|_| !response.status.is_informational()) {
+        response.append_header(header::SET_COOKIE, cookie)?;
+    }
     if !plain {
         sign(response, exchange)?;
         edits.map_or(Ok(()), |edits| edit(response, edits))?;
@@ -61,6 +65,14 @@ fn introduce(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
         note.add(Extra { lines, date: response.headers.get(header::DATE).cloned() });
     }
     Ok(())
+}
+
+/// The cookie for a client that was not sent where its own one says, or has none.
+fn pin(exchange: &Exchange) -> Option<HeaderValue> {
+    let (upstream, lease) = (exchange.upstream()?, &exchange.present.as_ref()?.lease);
+    let sticky = upstream.sticky().filter(|_| exchange.pinned != Some(lease.slot()))?;
+    let secure = exchange.told.as_ref().is_some_and(|told| told.scheme == Scheme::Https);
+    sticky.set_cookie(upstream.name(), lease.endpoint().address(), secure)
 }
 
 /// Counts what the client is sent.

@@ -4,7 +4,12 @@
 //! "Requests"). Whoever passes such a request on has used some of that time, and passes on what is left; and nothing is
 //! done here for a client that has given up.
 
+use http::HeaderName;
+
 use crate::clock::Duration;
+
+/// How long a gRPC client will wait.
+pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Units, the coarsest first, and how many nanoseconds each has.
 const UNITS: [(u8, u64); 6] = [

@@ -12,6 +12,13 @@ pub(super) fn has(query: &str, name: &str, value: &str) -> bool {
     })
 }
 
+/// The decoded value of the parameter's first occurrence.
+pub fn parameter<'q>(query: &'q str, name: &str) -> Option<impl Iterator<Item = u8> + use<'q>> {
+    let pairs = query.split('&').map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")));
+    let (_, value) = pairs.filter(|(sent, _)| !sent.is_empty()).find(|(sent, _)| spells(sent, name))?;
+    Some(Decoded(value.as_bytes()))
+}
+
 /// Whether `encoded` stands for `plain`.
 fn spells(encoded: &str, plain: &str) -> bool {
     Decoded(encoded.as_bytes()).eq(plain.bytes())
@@ -46,6 +53,18 @@ fn escaped(high: u8, low: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_value_of_a_parameter() {
+        let value =
+            |query, name| parameter(query, name).map(|value| value.map(char::from).collect::<String>());
+        assert_eq!(value("a=1&b=two+w%6frds&b=3", "b").as_deref(), Some("two words"));
+        assert_eq!(value("a", "a").as_deref(), Some(""));
+        assert_eq!(
+            (value("a=1", "b"), value("", "b"), value("%62=x", "b").as_deref()),
+            (None, None, Some("x"))
+        );
+    }
 
     #[test]
     fn one_occurrence_is_enough_however_it_is_spelt() {

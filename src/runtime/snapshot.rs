@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::observe::metrics::{Metrics, RouteMetrics};
 use crate::plan::{Plan, Route, UpstreamId};
 use crate::routing::RouteId;
@@ -19,8 +20,8 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Brings a plan to life.
-    pub fn build(plan: Plan, generation: u64, metrics: &Metrics) -> Snapshot {
-        let upstreams = plan.upstreams.iter().map(|planned| Arc::new(Upstream::new(planned, metrics)));
+    pub fn build(plan: Plan, generation: u64, clock: Clock, metrics: &Arc<Metrics>) -> Snapshot {
+        let upstreams = plan.upstreams.iter().map(|planned| Upstream::new(planned, clock, metrics));
         let routes = plan.routes.iter().map(|route| metrics.route(&route.name));
         Snapshot {
             generation,

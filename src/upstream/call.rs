@@ -54,8 +54,6 @@ pub struct Terms {
 #[derive(Debug)]
 struct State {
     deadline: Instant,
-    /// The request was sent to its last byte.
-    sent: bool,
     /// Lines that the request's head gets on the wire.
     lines: Vec<u8>,
     report: Report,
@@ -68,6 +66,8 @@ pub struct Report {
     pub reused: bool,
     /// How long the connection took to open, once it did.
     pub connect: Option<Duration>,
+    /// When the request's last byte went out.
+    pub sent: Option<Instant>,
     /// When the first byte of the answer came.
     pub first_byte: Option<Instant>,
     /// What went wrong, first of all.
@@ -97,7 +97,7 @@ impl Call {
     /// An attempt at `endpoint`.
     pub fn new(upstream: &Upstream, endpoint: Arc<Endpoint>, terms: Terms) -> Arc<Call> {
         let Terms { asked, timeouts, deadline, fresh, repeatable } = terms;
-        let state = Mutex::new(State { deadline, sent: false, lines: Vec::new(), report: Report::default() });
+        let state = Mutex::new(State { deadline, lines: Vec::new(), report: Report::default() });
         Arc::new(Call { endpoint, pool: upstream.pool().clone(), asked, timeouts, fresh, repeatable, state })
     }
 
@@ -110,7 +110,7 @@ impl Call {
     pub fn sent(&self, deadline: Instant) {
         let mut state = self.state.lock();
         state.deadline = deadline;
-        state.sent = true;
+        state.report.sent.get_or_insert_with(Instant::now);
     }
 
     /// Adds lines, each with its end, to the head that Pingora is about to write. The head's own two header maps would
@@ -138,7 +138,7 @@ impl Call {
     /// When the answer must have begun, if the request's last byte went out at `moved`.
     pub(super) fn answer_due(&self, moved: Instant) -> Option<Instant> {
         let state = self.state.lock();
-        state.sent.then(|| state.deadline.min(moved + self.timeouts.response))
+        state.report.sent.map(|_| state.deadline.min(moved + self.timeouts.response))
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
@@ -175,9 +175,10 @@ impl Call {
             .await
             .map_err(|_| Trouble::ConnectTimeout)?
             .map_err(|_| Trouble::ConnectFailed)?;
-        self.state.lock().report.connect = Some(now.elapsed());
+        let took = now.elapsed();
+        self.state.lock().report.connect = Some(took);
         self.endpoint.metrics().opened.inc();
-        Ok(self.pool.adopt(socket, self.endpoint.address()))
+        Ok(self.pool.adopt(socket, self.endpoint.address(), took))
     }
 
     async fn dial(&self) -> io::Result<TcpStream> {

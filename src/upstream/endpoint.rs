@@ -2,26 +2,36 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::Upstream;
+use super::keeper::Nudge;
+use crate::health::tally::Ended;
 use crate::observe::metrics::{EndpointMetrics, Held, Metrics};
-use crate::plan;
+use crate::roster::{Choice, SeatId};
 
 /// One server.
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddr,
     name: Arc<str>,
-    in_flight: AtomicUsize,
+    upstream: Arc<str>,
+    nudge: Nudge,
     metrics: EndpointMetrics,
+    registry: Arc<Metrics>,
 }
 
 impl Endpoint {
-    /// An endpoint with nothing under way.
-    pub fn new(upstream: &str, planned: &plan::Endpoint, metrics: &Metrics) -> Endpoint {
-        let name: Arc<str> = planned.address.to_string().into();
-        let metrics = metrics.endpoint(upstream, &name);
-        Endpoint { address: planned.address, name, in_flight: AtomicUsize::new(0), metrics }
+    /// An endpoint that nothing is known of.
+    pub fn new(upstream: &Arc<str>, address: SocketAddr, metrics: &Arc<Metrics>) -> Arc<Endpoint> {
+        let name: Arc<str> = address.to_string().into();
+        Arc::new(Endpoint {
+            address,
+            upstream: upstream.clone(),
+            nudge: Nudge::default(),
+            metrics: metrics.endpoint(upstream, &name),
+            registry: metrics.clone(),
+            name,
+        })
     }
 
     /// Where it is.
@@ -34,29 +44,43 @@ impl Endpoint {
         &self.name
     }
 
-    /// Leases held now.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
     /// Its counters.
     pub fn metrics(&self) -> &EndpointMetrics {
         &self.metrics
+    }
+
+    /// Somebody has doubts about it: have it checked at once.
+    pub fn nudge(&self) {
+        self.nudge.nudge();
+    }
+
+    pub(super) fn nudged(&self) -> &Nudge {
+        &self.nudge
+    }
+}
+
+/// Series of endpoints that come and go with the DNS would pile up.
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.registry.forget_endpoint(&self.upstream, &self.name);
     }
 }
 
 /// One attempt's claim on an endpoint; counted until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
+    upstream: Arc<Upstream>,
     endpoint: Arc<Endpoint>,
-    index: usize,
+    seat: SeatId,
+    trial: bool,
+    heard: bool,
     _counted: Held,
 }
 
 impl Lease {
-    pub(super) fn take(endpoint: Arc<Endpoint>, index: usize, counted: Held) -> Lease {
-        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        Lease { endpoint, index, _counted: counted }
+    pub(super) fn take(upstream: Arc<Upstream>, choice: Choice<Arc<Endpoint>>, counted: Held) -> Lease {
+        let Choice { seat, endpoint, trial, reason: _ } = choice;
+        Lease { upstream, endpoint, seat, trial, heard: false, _counted: counted }
     }
 
     /// Whose lease it is.
@@ -64,14 +88,30 @@ impl Lease {
         &self.endpoint
     }
 
-    /// The endpoint's place in its upstream.
-    pub fn index(&self) -> usize {
-        self.index
+    /// The endpoint's slot in its upstream.
+    pub fn slot(&self) -> usize {
+        self.seat.slot
+    }
+
+    /// The request was sent to its last byte.
+    pub fn sent(&self) {
+        self.upstream.sent(self.seat);
+    }
+
+    /// The request was answered, or has failed. A trial is decided by what is heard first.
+    pub fn heard(&mut self, ended: Ended) {
+        self.upstream.heard(self.seat, self.trial && !self.heard, ended);
+        self.heard = true;
+    }
+
+    /// Whether it was.
+    pub fn is_heard(&self) -> bool {
+        self.heard
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.upstream.release(self.seat, self.trial && !self.heard);
     }
 }

@@ -83,14 +83,16 @@ impl Gate {
         }
     }
 
-    fn wait_in_line(&self) -> Option<Waiting<'_>> {
+    /// x
+    pub fn wait_in_line(&self) -> Option<Waiting<'_>> {
         let join = |waiting: usize| (waiting < self.most_waiting).then_some(waiting + 1);
         self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join).ok()?;
         Some(Waiting { gate: self, _counted: Held::take(&self.metrics.pending) })
     }
 }
 
-struct Waiting<'a> {
+/// x
+pub struct Waiting<'a> {
     gate: &'a Gate,
     _counted: Held,
 }

@@ -5,6 +5,9 @@
 //! likely to have been closed, and the others can age and go), looks whether it is still open before it hands it out,
 //! and keeps no more, and none for longer, than the configuration allows.
 //!
+//! A look cannot see an end that is still on its way. So the pool learns how long this upstream's idle connections live
+//! (see [`warmth`](crate::health::warmth)), and a request that cannot be sent again gets one only well below that.
+//!
 //! Pingora's own pool is not used: it is one for all upstreams, gives the oldest first, and spawns a task for each
 //! idle connection. The way in and out past it is described in [`stream`](super::stream).
 
@@ -18,6 +21,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::clock::Instant;
+use crate::health::warmth::Warmth;
 use crate::plan;
 use crate::watchdog::Watchdog;
 
@@ -26,6 +30,7 @@ use crate::watchdog::Watchdog;
 pub struct Pool {
     /// In the order in which they became idle: oldest first.
     idle: Mutex<Vec<Idle>>,
+    warmth: Mutex<Warmth>,
     open: AtomicUsize,
     most_idle: usize,
     most_open: usize,
@@ -40,6 +45,8 @@ pub struct Connection {
     /// Its timer, kept with it so that it need not be made anew.
     pub watchdog: Watchdog,
     address: SocketAddr,
+    /// For how long it had been idle when it was taken.
+    rested: Duration,
     _open: Open,
 }
 
@@ -47,6 +54,8 @@ pub struct Connection {
 struct Idle {
     connection: Connection,
     since: Instant,
+    /// How long it had been idle when it was last seen open.
+    seen: Duration,
 }
 
 #[derive(Debug)]
@@ -63,6 +72,7 @@ impl Pool {
     pub fn new(keepalive: &plan::Keepalive, most_open: usize) -> Pool {
         Pool {
             idle: Mutex::new(Vec::new()),
+            warmth: Mutex::default(),
             open: AtomicUsize::new(0),
             most_idle: keepalive.connections,
             most_open,
@@ -70,23 +80,42 @@ impl Pool {
         }
     }
 
-    /// The connection to `address` that was used last and is still open. `surely`: the kernel is asked; otherwise what the
-    /// runtime has heard so far will do, for a request that can be sent again.
+    /// The connection to `address` that was used last and is still open. `surely`: the kernel is asked, and only one is
+    /// given that will still be open when a request gets there; otherwise what the runtime has heard so far will do, for a
+    /// request that can be sent again.
     pub fn take(&self, address: SocketAddr, now: Instant, surely: bool) -> Option<Connection> {
         let is_open = if surely { is_quiet } else { seems_quiet };
+        let longest =
+            if surely { self.warmth.lock().trusted().min(self.longest_idle) } else { self.longest_idle };
         loop {
-            let idle = self.pop(address)?;
-            let fresh = now.saturating_duration_since(idle.since) < self.longest_idle;
-            if fresh && is_open(&idle.connection.socket) {
+            let mut idle = self.pop(address, now, longest)?;
+            if is_open(&idle.connection.socket) {
+                idle.connection.rested = now.saturating_duration_since(idle.since);
                 return Some(idle.connection);
             }
+            self.found_closed(&idle, now);
         }
     }
 
-    fn pop(&self, address: SocketAddr) -> Option<Idle> {
+    /// The newest one, if it was idle for less than `longest`; those behind it are older still.
+    fn pop(&self, address: SocketAddr, now: Instant, longest: Duration) -> Option<Idle> {
         let mut idle = self.idle.lock();
         let place = idle.iter().rposition(|idle| idle.connection.address == address)?;
-        Some(idle.remove(place))
+        let fresh = now.saturating_duration_since(idle[place].since) < longest;
+        fresh.then(|| idle.remove(place))
+    }
+
+    /// One that ends at an age at which others were open says something; one that may have ended later does not.
+    fn found_closed(&self, idle: &Idle, now: Instant) {
+        let mut warmth = self.warmth.lock();
+        warmth.seen_closed(idle.seen, now.saturating_duration_since(idle.since));
+    }
+
+    /// A connection that was taken after a rest has carried an answer.
+    pub fn has_survived(&self, connection: &Connection) {
+        if !connection.rested.is_zero() {
+            self.warmth.lock().seen_open(connection.rested);
+        }
     }
 
     /// Keeps a connection whose last exchange ended cleanly. The oldest one makes room when the pool is full.
@@ -96,18 +125,20 @@ impl Pool {
         }
         let mut idle = self.idle.lock();
         let oldest = (idle.len() >= self.most_idle).then(|| idle.remove(0));
-        idle.push(Idle { connection, since: now });
+        idle.push(Idle { connection, since: now, seen: Duration::ZERO });
         drop(idle);
         drop(oldest);
     }
 
-    /// Counts a socket that was just opened. An idle connection makes room when the limit is reached; the
-    /// [`Gate`](super::Gate) sees to it that there is one.
-    pub fn adopt(self: &Arc<Self>, socket: TcpStream, address: SocketAddr) -> Connection {
+    /// Counts a socket that was just opened, which took so long. An idle connection makes room when the limit is reached;
+    /// the [`Gate`](super::Gate) sees to it that there is one.
+    pub fn adopt(self: &Arc<Self>, socket: TcpStream, address: SocketAddr, took: Duration) -> Connection {
+        self.warmth.lock().opened(took);
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.most_open {
             drop(self.oldest());
         }
-        Connection { socket, watchdog: Watchdog::default(), address, _open: Open(self.clone()) }
+        let rested = Duration::ZERO;
+        Connection { socket, watchdog: Watchdog::default(), address, rested, _open: Open(self.clone()) }
     }
 
     fn oldest(&self) -> Option<Idle> {
@@ -115,14 +146,41 @@ impl Pool {
         (!idle.is_empty()).then(|| idle.remove(0))
     }
 
-    /// Closes what has been idle for too long or was closed from the other side. Called about once a second.
+    /// Closes what has been idle for too long or was closed from the other side, and learns from both. Called some times
+    /// a second: while nothing has happened to a connection, that takes no system call.
     pub fn sweep(&self, now: Instant) {
         let mut idle = self.idle.lock();
+        if idle.is_empty() {
+            return;
+        }
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut *idle).into_iter().partition(|idle| {
+            now.saturating_duration_since(idle.since) < self.longest_idle
+                && seems_quiet(&idle.connection.socket)
+        });
+        *idle = kept;
+        let oldest = idle.iter_mut().map(|idle| {
+            idle.seen = now.saturating_duration_since(idle.since);
+            idle.seen
+        });
+        let oldest = oldest.max();
+        drop(idle);
+        self.learn(oldest, &gone, now);
+    }
+
+    fn learn(&self, oldest: Option<Duration>, gone: &[Idle], now: Instant) {
+        let ended = gone.iter().filter(|idle| now.saturating_duration_since(idle.since) < self.longest_idle);
+        ended.for_each(|idle| self.found_closed(idle, now));
+        if let Some(oldest) = oldest {
+            self.warmth.lock().seen_open(oldest);
+        }
+    }
+
+    /// Closes the idle connections to endpoints that are no longer members.
+    pub fn retain(&self, is_member: impl Fn(SocketAddr) -> bool) {
+        let mut idle = self.idle.lock();
         let all = std::mem::take(&mut *idle);
-        let keep = |idle: &Idle| {
-            now.saturating_duration_since(idle.since) < self.longest_idle && is_quiet(&idle.connection.socket)
-        };
-        let (kept, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(keep);
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|idle| is_member(idle.connection.address));
         *idle = kept;
         drop(idle);
         drop(gone);
@@ -171,7 +229,7 @@ mod tests {
         async fn connect(&self, pool: &Arc<Pool>) -> (Connection, TcpStream) {
             let ours = TcpStream::connect(self.address).await.unwrap();
             let theirs = self.listener.accept().await.unwrap().0;
-            (pool.adopt(ours, self.address), theirs)
+            (pool.adopt(ours, self.address, Duration::ZERO), theirs)
         }
     }
 

@@ -237,6 +237,7 @@ impl UpstreamStream {
         if !self.begun {
             self.begun = true;
             self.call.first_byte(now);
+            self.connection.iter().for_each(|connection| self.call.pool().has_survived(connection));
         }
         self.moved = now;
     }

@@ -12,7 +12,7 @@
 //! | `listener`, `scheme`, `host` | how the client came in; behind trusted proxies `scheme` is what they say |
 //! | `cause` | a word of [`Cause`](crate::failure::Cause), where the answer is not an upstream's own |
 //! | `route`, `upstream` | names from the configuration |
-//! | `attempts` | in order: `endpoint`, `outcome`, `reused`, `connect_ms`, `first_byte_ms` |
+//! | `attempts` | in order: `endpoint`, `outcome`, `reused`, `connect_ms`, `first_byte_ms`, `status` |
 //! | `queued_ms` | wait for the upstream to have room |
 //! | `first_byte_ms`, `duration_ms` | from the request's first byte to the answer's first, and last |
 //! | `bytes_received`, `bytes_sent` | of the bodies |
@@ -25,7 +25,7 @@
 //! `client` the peer itself. `OPTIONS *`, which the proxy answers, has the peer for its client, too.
 //!
 //! Text is for people: `time client "request line" status`, then `key=value`, quoted where a value has blanks in it.
-//! An attempt is `endpoint/outcome/new` (or `reused`) and its two times, commas between attempts.
+//! An attempt is `endpoint/outcome/new` (or `reused`), its two times and its status, commas between attempts.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -116,6 +116,10 @@ fn millis(value: Option<Duration>) -> Value<'static> {
     value.map_or(Value::Nothing, Value::Millis)
 }
 
+fn number(value: Option<u16>) -> Value<'static> {
+    value.map_or(Value::Nothing, |value| Value::Integer(value.into()))
+}
+
 fn append_json(out: &mut Vec<u8>, record: &Record<'_>) {
     let mut before = b'{';
     for (key, value) in opening(record).iter().chain(&details(record)) {
@@ -151,12 +155,13 @@ fn append_json_attempts(out: &mut Vec<u8>, attempts: &[AttemptRecord<'_>]) {
 }
 
 fn append_json_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord<'_>) {
-    let AttemptRecord { endpoint, outcome, reused, connect, first_byte } = attempt;
+    let AttemptRecord { endpoint, outcome, reused, connect, first_byte, status } = attempt;
     append_json_field(out, b'{', "endpoint", &Value::Text(endpoint.as_bytes()));
     append_json_field(out, b',', "outcome", &Value::Word(outcome.as_str()));
     out.extend_from_slice(if *reused { b",\"reused\":true" } else { b",\"reused\":false" });
     append_json_field(out, b',', "connect_ms", &millis(*connect));
     append_json_field(out, b',', "first_byte_ms", &millis(*first_byte));
+    append_json_field(out, b',', "status", &number(*status));
     out.push(b'}');
 }
 
@@ -211,7 +216,7 @@ fn append_text_attempts(out: &mut Vec<u8>, attempts: &[AttemptRecord<'_>]) {
 }
 
 fn append_text_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord<'_>) {
-    let AttemptRecord { endpoint, outcome, reused, connect, first_byte } = attempt;
+    let AttemptRecord { endpoint, outcome, reused, connect, first_byte, status } = attempt;
     escape::append(out, endpoint.as_bytes());
     for word in ["/", outcome.as_str(), if *reused { "/reused/" } else { "/new/" }] {
         out.extend_from_slice(word.as_bytes());
@@ -219,6 +224,8 @@ fn append_text_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord<'_>) {
     append_bare(out, &millis(*connect));
     out.push(b'/');
     append_bare(out, &millis(*first_byte));
+    out.push(b'/');
+    append_bare(out, &number(*status));
 }
 
 fn append_quoted(out: &mut Vec<u8>, value: &Value<'_>) {
@@ -333,6 +340,7 @@ mod tests {
                 reused: false,
                 connect: None,
                 first_byte: None,
+                status: None,
             },
             AttemptRecord {
                 endpoint: "10.0.0.2:80",
@@ -340,6 +348,7 @@ mod tests {
                 reused: true,
                 connect: None,
                 first_byte: Some(Duration::from_micros(999)),
+                status: Some(200),
             },
         ]
     }
@@ -376,8 +385,8 @@ mod tests {
             r#"{"time":"2026-01-02T03:04:05.678Z","client":"203.0.113.7","method":"GET","target":"/orders?a=1","#,
             r#""protocol":"HTTP/1.1","status":503,"listener":"web","scheme":"http","host":"api.example.com","#,
             r#""cause":"connect_failed","route":"orders","upstream":"api","attempts":["#,
-            r#"{"endpoint":"10.0.0.1:80","outcome":"connect_failed","reused":false,"connect_ms":null,"first_byte_ms":null},"#,
-            r#"{"endpoint":"10.0.0.2:80","outcome":"ok","reused":true,"connect_ms":null,"first_byte_ms":0.999}],"#,
+            r#"{"endpoint":"10.0.0.1:80","outcome":"connect_failed","reused":false,"connect_ms":null,"first_byte_ms":null,"status":null},"#,
+            r#"{"endpoint":"10.0.0.2:80","outcome":"ok","reused":true,"connect_ms":null,"first_byte_ms":0.999,"status":200}],"#,
             r#""queued_ms":0.005,"first_byte_ms":1.200,"duration_ms":1234.567,"bytes_received":0,"#,
             r#""bytes_sent":18446744073709551615,"request_id":"0196-x","user_agent":"curl/8 \"x\"","#,
             r#""referer":null,"generation":7}"#,
