@@ -85,10 +85,9 @@ impl Pool {
     /// request that can be sent again.
     pub fn take(&self, address: SocketAddr, now: Instant, surely: bool) -> Option<Connection> {
         let is_open = if surely { is_quiet } else { seems_quiet };
-        let longest =
-            if surely { self.warmth.lock().trusted().min(self.longest_idle) } else { self.longest_idle };
         loop {
-            let mut idle = self.pop(address, now, longest)?;
+            let longest = if surely { self.warmth.lock().trusted() } else { self.longest_idle };
+            let mut idle = self.pop(address, now, longest.min(self.longest_idle))?;
             if is_open(&idle.connection.socket) {
                 idle.connection.rested = now.saturating_duration_since(idle.since);
                 return Some(idle.connection);
@@ -238,6 +237,11 @@ mod tests {
         Arc::new(Pool::new(&keepalive, most_open))
     }
 
+    /// Has seen a connection that was idle for a minute and open.
+    fn trusting(pool: &Pool) {
+        pool.warmth.lock().seen_open(Duration::from_secs(60));
+    }
+
     fn port(connection: &Connection) -> u16 {
         connection.socket.local_addr().unwrap().port()
     }
@@ -248,6 +252,7 @@ mod tests {
         let (first, _a) = server.connect(&pool).await;
         let (second, _b) = server.connect(&pool).await;
         let expected = (port(&second), port(&first));
+        trusting(&pool);
         pool.put(first, now);
         pool.put(second, now);
         let taken =
@@ -268,9 +273,53 @@ mod tests {
             talking.socket.readable().await.unwrap();
             pool.put(closed, now);
             pool.put(talking, now);
-            assert!(pool.take(server.address, now, surely).is_none());
-            assert_eq!(pool.open(), 0);
+            trusting(&pool);
+            let later = now + Duration::from_millis(1);
+            assert!(pool.take(server.address, later, surely).is_none());
+            assert_eq!(pool.open(), if surely { 1 } else { 0 });
         }
+    }
+
+    /// The upstream closes after a second: what is younger than half of that is given to a request that cannot be sent
+    /// again, and one that can be sent again gets the others.
+    #[tokio::test]
+    async fn a_connection_is_given_surely_only_well_below_what_others_survived() {
+        let (server, pool, now) = (Server::start().await, pool(8, 8), Instant::now());
+        let ms = Duration::from_millis;
+        let (connection, _theirs) = server.connect(&pool).await;
+        pool.put(connection, now);
+        assert!(pool.take(server.address, now + ms(1), true).is_none(), "nothing is known yet");
+        pool.sweep(now + ms(1000));
+        assert!(pool.take(server.address, now + ms(1001), true).is_none(), "too old");
+        let connection = pool.take(server.address, now + ms(1001), false).unwrap();
+        pool.put(connection, now);
+        assert!(pool.take(server.address, now + ms(499), true).is_some());
+    }
+
+    #[tokio::test]
+    async fn an_end_before_its_time_takes_trust_back() {
+        let (server, pool, now) = (Server::start().await, pool(8, 8), Instant::now());
+        trusting(&pool);
+        let (closed, theirs) = server.connect(&pool).await;
+        drop(theirs);
+        closed.socket.readable().await.unwrap();
+        pool.put(closed, now);
+        pool.sweep(now + Duration::from_millis(100));
+        let (connection, _theirs) = server.connect(&pool).await;
+        pool.put(connection, now);
+        assert!(pool.take(server.address, now + Duration::from_millis(1), true).is_none());
+    }
+
+    #[tokio::test]
+    async fn connections_to_those_who_left_are_closed() {
+        let (stays, leaves, pool, now) = (Server::start().await, Server::start().await, pool(8, 8), Instant::now());
+        let (kept, _a) = stays.connect(&pool).await;
+        let (gone, _b) = leaves.connect(&pool).await;
+        pool.put(kept, now);
+        pool.put(gone, now);
+        pool.retain(|address| address == stays.address);
+        assert_eq!(pool.open(), 1);
+        assert!(pool.take(stays.address, now, false).is_some());
     }
 
     #[tokio::test]
@@ -282,7 +331,7 @@ mod tests {
         pool.put(other, now + Duration::from_secs(40));
         pool.sweep(now + Duration::from_secs(60));
         assert_eq!(pool.open(), 1);
-        assert!(pool.take(server.address, now + Duration::from_secs(91), true).is_none());
+        assert!(pool.take(server.address, now + Duration::from_secs(91), false).is_none());
     }
 
     #[tokio::test]
@@ -297,6 +346,6 @@ mod tests {
         let (_third, _c) = server.connect(&pool).await;
         let (_fourth, _d) = server.connect(&pool).await;
         assert_eq!(pool.open(), 2, "an idle connection made room for a busy one");
-        assert!(pool.take(server.address, now, true).is_none_or(|kept| port(&kept) == newest));
+        assert!(pool.take(server.address, now, false).is_none_or(|kept| port(&kept) == newest));
     }
 }

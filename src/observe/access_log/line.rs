@@ -400,7 +400,7 @@ mod tests {
         let expected = concat!(
             r#"2026-01-02T03:04:05.678Z 203.0.113.7 "GET /orders?a=1 HTTP/1.1" 503 listener=web scheme=http "#,
             "host=api.example.com cause=connect_failed route=orders upstream=api ",
-            "attempts=10.0.0.1:80/connect_failed/new/-/-,10.0.0.2:80/ok/reused/-/0.999 ",
+            "attempts=10.0.0.1:80/connect_failed/new/-/-/-,10.0.0.2:80/ok/reused/-/0.999/200 ",
             "queued_ms=0.005 first_byte_ms=1.200 duration_ms=1234.567 bytes_received=0 ",
             r#"bytes_sent=18446744073709551615 request_id=0196-x user_agent="curl/8 \"x\"" referer=- generation=7"#,
             "\n"
