@@ -100,7 +100,37 @@ pub enum Verdict {
     Enough(&'static str),
 }
 
-/// Decides.
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another attempt, at once.
+    Now,
+    /// Another attempt, after a while.
+    After(Duration),
+    /// Wait for an endpoint to come back.
+    Wait,
+    /// Nothing: why.
+    Enough(&'static str),
+}
+
+/// The verdict, the budget and the wait together. `withdraw` takes one retry out of the budget, if there is one; `chance`
+/// from 0 to 1.
+pub fn next(failed: &Failed<'_>, withdraw: impl FnOnce() -> bool, chance: f64) -> Next {
+    let (costs, waits) = match verdict(failed) {
+        Verdict::Enough(why) => return Next::Enough(why),
+        Verdict::Wait => return Next::Wait,
+        Verdict::Again { costs, waits } => (costs, waits),
+    };
+    let wait = if waits { failed.policy.backoff.wait(failed.made, chance) } else { Duration::ZERO };
+    match () {
+        () if wait >= failed.left => Next::Enough("no time left to wait"),
+        () if costs && !withdraw() => Next::Enough("the retry budget is spent"),
+        () if wait.is_zero() => Next::Now,
+        () => Next::After(wait),
+    }
+}
+
+/// Decides what is safe.
 pub fn verdict(failed: &Failed<'_>) -> Verdict {
     let when = &failed.policy.when;
     match failed.reached {
@@ -134,6 +164,7 @@ fn unsent(failed: &Failed<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
     use super::*;
 
     fn policy() -> Policy {
@@ -201,6 +232,26 @@ mod tests {
         }
         let late = Failed { left: Duration::ZERO, ..hopeful(&policy, Reached::Nothing) };
         assert!(matches!(verdict(&late), Verdict::Enough(_)), "no time to wait either");
+    }
+
+    #[test]
+    fn the_budget_is_asked_only_for_what_costs_and_only_last() {
+        let policy = policy();
+        let never = || panic!("nobody asks");
+        assert_eq!(next(&hopeful(&policy, Reached::Nothing), never, 0.5), Next::Now);
+        assert!(matches!(next(&hopeful(&policy, Reached::Answer), never, 0.5), Next::Enough(_)));
+        let silent = hopeful(&policy, Reached::Silence);
+        assert_eq!(next(&silent, || true, 0.5), Next::Now);
+        assert_eq!(next(&silent, || false, 0.5), Next::Enough("the retry budget is spent"));
+    }
+
+    #[test]
+    fn a_busy_endpoint_is_waited_for_unless_there_is_no_time() {
+        let policy = policy();
+        let busy = hopeful(&policy, Reached::Status(503));
+        assert_eq!(next(&busy, || true, 1.0), Next::After(Duration::from_millis(25)));
+        let late = Failed { left: Duration::from_millis(20), ..busy };
+        assert!(matches!(next(&late, || panic!("nothing is taken"), 1.0), Next::Enough(_)));
     }
 
     #[test]

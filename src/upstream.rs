@@ -8,10 +8,12 @@
 //! back when the value that stands for it is dropped, whichever way the request ends.
 
 pub mod call;
+pub mod check;
 pub mod endpoint;
 pub mod gate;
 pub mod keeper;
 pub mod pool;
+pub mod prober;
 pub mod sticky;
 pub mod stream;
 

@@ -18,7 +18,7 @@ use crate::hygiene::response_head::Asked;
 use crate::limits;
 use crate::observe::metrics::Outcome;
 use crate::plan::Timeouts;
-use crate::retry::{self, Failed, Reached, Verdict};
+use crate::retry::{self, Failed, Next, Reached};
 use crate::roster::Wanted;
 use crate::upstream::call::{Call, Dial, Terms, Trouble};
 use crate::upstream::{Lease, Unrevived, Upstream};
@@ -230,24 +230,17 @@ pub(super) fn failed(session: &mut Session, exchange: &mut Exchange, mut error: 
 /// Decides, and prepares what comes before the next attempt.
 fn is_made_again(session: &Session, exchange: &mut Exchange, reached: Reached) -> bool {
     let Some(failed) = failure(session, exchange, reached) else { return false };
-    let (verdict, made) = (retry::verdict(&failed), failed.made);
-    log::debug!("attempt {made} of {}: {reached:?}, {verdict:?}", failed.policy.attempts);
-    let pause = match verdict {
-        Verdict::Enough(_) => None,
-        Verdict::Wait => may_wait(exchange).then_some(Pause::Revival),
-        Verdict::Again { costs: true, .. } if !budget_allows(exchange) => None,
-        Verdict::Again { waits: false, .. } => Some(Pause::Nothing),
-        Verdict::Again { waits: true, .. } => {
-            let wait = failed.policy.backoff.wait(made, fastrand::f64());
-            (wait < failed.left).then_some(Pause::Time(wait))
-        }
+    let withdraw = || exchange.upstream().is_some_and(|upstream| upstream.may_retry());
+    let next = retry::next(&failed, withdraw, fastrand::f64());
+    log::debug!("attempt {} of {}: {reached:?}, {next:?}", failed.made, failed.policy.attempts);
+    let pause = match next {
+        Next::Now => Some(Pause::Nothing),
+        Next::After(wait) => Some(Pause::Time(wait)),
+        Next::Wait => may_wait(exchange).then_some(Pause::Revival),
+        Next::Enough(_) => None,
     };
     exchange.pause = pause.unwrap_or(Pause::Nothing);
     pause.is_some()
-}
-
-fn budget_allows(exchange: &Exchange) -> bool {
-    exchange.upstream().is_some_and(|upstream| upstream.may_retry())
 }
 
 fn may_wait(exchange: &Exchange) -> bool {

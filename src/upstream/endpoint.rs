@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Upstream;
-use super::keeper::Nudge;
+use super::prober::Nudge;
 use crate::health::tally::Ended;
 use crate::observe::metrics::{EndpointMetrics, Held, Metrics};
 use crate::roster::{Choice, SeatId};

@@ -1,25 +1,112 @@
-//! Temporary.
-use super::Upstream;
-use crate::plan;
+//! Who finds an upstream's endpoints and has them checked.
+//!
+//! One task for each upstream follows its membership, and below it one for each endpoint checks that, so that an endpoint
+//! that hangs holds up nobody else's check, and a name server that hangs no check at all. Where an endpoint leaves, its
+//! task ends; where the upstream is dropped, all of them do.
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
-#[derive(Debug, Default)]
-pub struct Nudge(tokio::sync::Notify);
-impl Nudge {
-    pub fn nudge(&self) {
-        self.0.notify_one();
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::prober::{self, Hurried, Hurry};
+use super::{Endpoint, Upstream, check};
+use crate::clock::Duration;
+use crate::plan::{self, Check, CheckKind};
+use crate::roster::SeatId;
+
+/// What the keeper of one upstream needs, and tells.
+#[derive(Debug)]
+pub struct Keeping {
+    hurry: Arc<Hurry>,
+    check: Option<Arc<Check>>,
+    /// The members are known.
+    found: watch::Sender<bool>,
+    /// Counts up with every check.
+    checks: watch::Sender<u64>,
+}
+
+/// How an endpoint that nobody wants checked is looked at, when somebody waits for it.
+fn glance() -> Check {
+    Check { kind: CheckKind::Tcp, port: None, interval: Duration::MAX, timeout: Duration::from_millis(500) }
+}
+
+impl Keeping {
+    pub(super) fn new(planned: &plan::Upstream) -> Keeping {
+        let fixed = matches!(planned.members, plan::Members::Fixed(_));
+        Keeping {
+            hurry: Arc::default(),
+            check: planned.check.clone().map(Arc::new),
+            found: watch::Sender::new(fixed),
+            checks: watch::Sender::new(0),
+        }
+    }
+
+    /// Somebody waits for an endpoint, until this is dropped.
+    pub(super) fn hurry(&self) -> Hurried {
+        self.hurry.begin()
     }
 }
 
-#[derive(Debug)]
-pub struct Keeping {}
-impl Keeping {
-    pub fn new(_: &plan::Upstream) -> Keeping {
-        Keeping {}
-    }
-    pub fn hurry(&self) {}
+/// The tasks that check, by the place of their endpoint.
+#[derive(Default)]
+struct Probers {
+    tasks: JoinSet<()>,
+    handles: HashMap<SeatId, AbortHandle>,
 }
+
+impl Probers {
+    /// One for each member, none for who has left.
+    fn adapt(&mut self, upstream: &Arc<Upstream>) {
+        let seats: HashMap<SeatId, Arc<Endpoint>> = upstream.seats().into_iter().collect();
+        self.handles.retain(|id, handle| {
+            let stays = seats.contains_key(id);
+            if !stays {
+                handle.abort();
+            }
+            stays
+        });
+        for (id, endpoint) in seats {
+            self.handles.entry(id).or_insert_with(|| self.tasks.spawn(upstream.clone().probe(id, endpoint)));
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
+}
+
 impl Upstream {
-    pub async fn keep(self: Arc<Self>) {}
-    pub async fn first_round(&self) {}
+    /// Follows the membership and checks every member, for as long as it is polled.
+    pub async fn keep(self: Arc<Self>) {
+        let mut probers = Probers::default();
+        probers.adapt(&self);
+        std::future::pending::<()>().await;
+    }
+
+    async fn probe(self: Arc<Self>, id: SeatId, endpoint: Arc<Endpoint>) {
+        let wanted = self.keeping.check.clone();
+        let interval = wanted.as_ref().map(|check| check.interval);
+        let check = wanted.unwrap_or_else(|| Arc::new(glance()));
+        let report = |result: Result<(), _>| {
+            if interval.is_some() {
+                endpoint.metrics().checked(result.is_ok());
+            }
+            let in_doubt = self.checked(id, result);
+            self.keeping.checks.send_modify(|count| *count += 1);
+            in_doubt
+        };
+        let made = || check::check(&check, endpoint.address());
+        prober::watch(interval, endpoint.nudged(), &self.keeping.hurry, made, report).await;
+    }
+
+    /// Ready once the members are known and each was checked once, where checks are made.
+    pub async fn first_round(&self) {
+        let mut found = self.keeping.found.subscribe();
+        let _ = found.wait_for(|found| *found).await; // the sender lives as long as we do
+        let mut checks = self.keeping.checks.subscribe();
+        while !self.look(|roster, _| roster.is_checked()) {
+            if checks.changed().await.is_err() {
+                return;
+            }
+        }
+    }
 }

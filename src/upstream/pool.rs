@@ -312,7 +312,8 @@ mod tests {
 
     #[tokio::test]
     async fn connections_to_those_who_left_are_closed() {
-        let (stays, leaves, pool, now) = (Server::start().await, Server::start().await, pool(8, 8), Instant::now());
+        let (stays, leaves, pool, now) =
+            (Server::start().await, Server::start().await, pool(8, 8), Instant::now());
         let (kept, _a) = stays.connect(&pool).await;
         let (gone, _b) = leaves.connect(&pool).await;
         pool.put(kept, now);
