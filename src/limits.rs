@@ -25,6 +25,25 @@ pub const ATTEMPTS_IN_ALL: usize = 60;
 /// all is well; one name server that hangs must not keep everybody else from being served.
 pub const FIRST_ROUND: Duration = Duration::from_secs(10);
 
+/// Longest wait for a name server's answer. It is asked twice within that time, and each time goes on asking for as long as
+/// it is silent; who asks it for services and then for their addresses waits twice as long, which is within
+/// [`FIRST_ROUND`].
+pub const LOOK_UP: Duration = Duration::from_secs(4);
+
+/// Shortest pause between two looks at one name, even where its lifetime is over sooner: at 0 it would never end.
+pub const LOOK_UP_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest pause before a name server that fails is asked again: it is noticed soon that it is back, and some hundred
+/// proxies are no load to it while it is not.
+pub const LOOK_UP_BACKOFF: Duration = Duration::from_secs(10);
+
+/// Targets of one service that are looked up at the same time: enough to be done in time with a thousand, and no flood.
+pub const LOOK_UPS_AT_ONCE: usize = 32;
+
+/// Most endpoints of one upstream that are found by name or file. An answer of the DNS ends at 64 KiB, which is about two
+/// thousand addresses; who has more of them than a thousand has them behind a balancer.
+pub const ENDPOINTS: usize = 1000;
+
 /// Tiers of an upstream: a first choice, a second site, a last resort; some more for SRV priorities.
 pub const TIERS: u8 = 10;
 

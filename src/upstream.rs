@@ -9,6 +9,7 @@
 
 pub mod call;
 pub mod check;
+pub mod discovery;
 pub mod endpoint;
 pub mod gate;
 pub mod keeper;

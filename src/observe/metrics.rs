@@ -24,6 +24,8 @@
 //! | `tetap_endpoint_fit{upstream,endpoint}` | gauge | 1 while the endpoint may be asked |
 //! | `tetap_ejections_total{upstream,endpoint,reason}` | counter | times that failed requests took an endpoint out |
 //! | `tetap_health_checks_total{upstream,endpoint,result}` | counter | checks that went `well` or `badly` |
+//! | `tetap_discovery_updates_total{upstream}` | counter | times that other endpoints were found than before |
+//! | `tetap_discovery_errors_total{upstream}` | counter | times that endpoints could not be found out |
 //! | `tetap_access_log_dropped_total` | counter | access log lines lost to a slow or full disk |
 //! | `tetap_draining` | gauge | 1 while the process is stopping |
 //! | `tetap_build_info{version}` | gauge | always 1 |
@@ -189,6 +191,10 @@ pub struct UpstreamMetrics {
     pub retries: IntCounter,
     /// Attempts that were not, for want of budget.
     pub retries_refused: IntCounter,
+    /// Times that other endpoints were found.
+    pub discovery_updates: IntCounter,
+    /// Times that they could not be found out.
+    pub discovery_errors: IntCounter,
 }
 
 /// What one endpoint of an upstream counts.
@@ -245,6 +251,8 @@ pub struct Metrics {
     panic: IntGaugeVec,
     retries: IntCounterVec,
     retries_refused: IntCounterVec,
+    discovery_updates: IntCounterVec,
+    discovery_errors: IntCounterVec,
     fit: IntGaugeVec,
     ejections: IntCounterVec,
     checks: IntCounterVec,
@@ -309,6 +317,16 @@ impl Metrics {
                 "Attempts that the retry budget did not allow",
                 &["upstream"],
             ),
+            discovery_updates: family.counters(
+                "discovery_updates_total",
+                "Times that other endpoints were found than before",
+                &["upstream"],
+            ),
+            discovery_errors: family.counters(
+                "discovery_errors_total",
+                "Times that endpoints could not be found out",
+                &["upstream"],
+            ),
             fit: family.gauges(
                 "endpoint_fit",
                 "1 while the endpoint may be asked",
@@ -355,6 +373,8 @@ impl Metrics {
             panic: self.panic.with_label_values(&[name]),
             retries: self.retries.with_label_values(&[name]),
             retries_refused: self.retries_refused.with_label_values(&[name]),
+            discovery_updates: self.discovery_updates.with_label_values(&[name]),
+            discovery_errors: self.discovery_errors.with_label_values(&[name]),
         }
     }
 

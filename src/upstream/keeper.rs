@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
+use super::discovery::{Change, Complaints, Source, Trouble};
 use super::prober::{self, Hurried, Hurry};
 use super::{Endpoint, Upstream, check};
 use crate::clock::Duration;
@@ -79,7 +81,43 @@ impl Upstream {
     pub async fn keep(self: Arc<Self>) {
         let mut probers = Probers::default();
         probers.adapt(&self);
-        std::future::pending::<()>().await;
+        let Some(mut source) = Source::of(&self.plan.members) else { return std::future::pending().await };
+        let mut complaints = Complaints::default();
+        loop {
+            let look = source.next().await;
+            if let Some(members) = look.members {
+                self.found(&members);
+                probers.adapt(&self);
+            }
+            self.complain(look.trouble, &mut complaints);
+        }
+    }
+
+    fn found(&self, members: &[plan::Endpoint]) {
+        let before = self.seats().into_iter().map(|(_, endpoint)| endpoint.address());
+        log::info!("upstream {}: {}", self.plan.name, Change::between(before, members));
+        self.set_members(members);
+        self.metrics.discovery_updates.inc();
+        self.keeping.found.send_replace(true);
+    }
+
+    /// Counts every trouble, and logs those that are new.
+    fn complain(&self, trouble: Option<Trouble>, complaints: &mut Complaints) {
+        let Some(trouble) = trouble else {
+            if complaints.are_over() {
+                log::info!("upstream {}: its endpoints can be found out again", self.plan.name);
+            }
+            return;
+        };
+        self.metrics.discovery_errors.inc();
+        if complaints.is_news(&trouble, Instant::now()) {
+            let stay = match self.seats().len() {
+                0 => "no endpoint is known so far".to_owned(),
+                1 => "the 1 endpoint known so far stays".to_owned(),
+                known => format!("the {known} endpoints known so far stay"),
+            };
+            log::warn!("upstream {}: {stay}: {trouble}", self.plan.name);
+        }
     }
 
     async fn probe(self: Arc<Self>, id: SeatId, endpoint: Arc<Endpoint>) {
