@@ -14,6 +14,7 @@ mod stories {
     mod clients;
     mod crowds;
     mod deadlines;
+    mod discovery;
     mod metrics;
     mod pool;
     mod retries;

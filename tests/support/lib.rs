@@ -10,6 +10,7 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod client;
+pub mod dns;
 pub mod message;
 pub mod metrics;
 pub mod nginx;
