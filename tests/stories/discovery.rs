@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::dns::{A, Mood, NXDOMAIN, NameServer, SERVFAIL};
-use crate::support::{Client, Gate, Scripted, Tetap, free_port, timed, until};
+use crate::support::{Client, Gate, Scripted, Talk, Tetap, free_port, timed, until};
 
 const NAME: &str = "orders.test";
 
@@ -240,25 +240,20 @@ fn a_name_server_that_is_silent_at_the_start_holds_nobody_up_for_long() {
 
 #[test]
 fn endpoints_that_are_found_are_checked_until_they_leave() {
-    let well = Scripted::answering("well");
-    let port = well.address().port();
-    let ill = Scripted::start_at(&format!("127.0.0.2:{port}"), |talk| {
-        while talk.request().is_some() {
-            talk.write("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
-        }
-    });
+    let stays = Scripted::silent();
+    let port = stays.address().port();
+    let leaves = Scripted::start_at(&format!("127.0.0.2:{port}"), Talk::wait_for_close);
     let names = NameServer::start();
     names.set(NAME, 1, &["127.0.0.1", "127.0.0.2"]);
     let discovery = format!("dns: {NAME}, port: {port}, resolver: \"{}\"", names.address());
     let tetap = Tetap::start(&format!(
-        "upstreams: {{u: {{discovery: {{{discovery}}}, health_check: {{http: {{path: /health}}, interval: 200ms}}}}}}
+        "upstreams: {{u: {{discovery: {{{discovery}}}, health_check: {{tcp: {{}}, interval: 200ms}}}}}}
 routes: [{{match: {{path: {{prefix: /}}}}, upstream: u}}]"
     ));
-    assert!((0..10).all(|_| tetap.get("/").text() == "well"));
-    assert!(ill.requests().iter().all(|request| request.target() == "/health"));
+    until("both are checked", || stays.opened() >= 3 && leaves.opened() >= 3);
     names.set(NAME, 1, &["127.0.0.1"]);
-    until("it is a member no longer", || updates(&tetap) == 2.0);
-    let (before, others) = (ill.count(), well.count());
-    until("the other is still checked", || well.count() >= others + 5);
-    assert!(ill.count() <= before + 1, "who has left is not checked");
+    until("one is a member no longer", || updates(&tetap) == 2.0);
+    let (others, before) = (stays.opened(), leaves.opened());
+    until("the other is still checked", || stays.opened() >= others + 5);
+    assert!(leaves.opened() <= before + 1, "who has left is not checked");
 }
