@@ -17,7 +17,6 @@ pub mod prober;
 pub mod sticky;
 pub mod stream;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -153,8 +152,8 @@ impl Upstream {
     /// Sets who is a member. Those who leave finish what they have under way; their idle connections are closed.
     pub fn set_members(&self, endpoints: &[plan::Endpoint]) {
         let member = |endpoint: &plan::Endpoint| {
-            let plan::Endpoint { address, weight, tier } = *endpoint;
-            Member { address, weight, tier }
+            let plan::Endpoint { address, weight, tier, drained } = *endpoint;
+            Member { address, weight, tier, drained }
         };
         let members: Vec<Member> = endpoints.iter().map(member).collect();
         let ring = match self.plan.balance.wants_ring() {
@@ -183,12 +182,6 @@ impl Upstream {
     /// Looks at the roster. The lock is held meanwhile: be brief.
     pub fn look<T>(&self, at: impl FnOnce(&Roster<Arc<Endpoint>>, Moment) -> T) -> T {
         at(&self.roster.lock(), self.clock.now())
-    }
-
-    /// Takes an endpoint out by an operator's word, or back in. False: there is none at this address.
-    pub fn drain(&self, address: SocketAddr, drained: bool) -> bool {
-        let events = self.roster.lock().drain(address, drained, self.clock.now());
-        events.map(|events| self.tell(&events)).is_some()
     }
 
     /// Time has passed. Called a few times a second.

@@ -9,11 +9,14 @@ mod support;
 
 mod stories {
     mod access_log;
+    mod affinity;
     mod balance;
     mod bodies;
     mod clients;
     mod crowds;
     mod deadlines;
+    mod failover;
+    mod health;
     mod metrics;
     mod pool;
     mod retries;

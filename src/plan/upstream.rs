@@ -78,6 +78,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Its rank: what tier 0 cannot carry goes to tier 1, and so on.
     pub tier: u8,
+    /// It finishes what it has, and gets nothing more.
+    pub drained: bool,
 }
 
 /// A signed cookie that says which endpoint a client had.

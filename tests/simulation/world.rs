@@ -240,7 +240,12 @@ impl World {
         let tier = |endpoint: usize| if self.scene.tiers { (endpoint % 2) as u8 } else { 0 };
         let members: Vec<Member> = listed
             .iter()
-            .map(|endpoint| Member { address: address(*endpoint), weight: 1, tier: tier(*endpoint) })
+            .map(|endpoint| Member {
+                address: address(*endpoint),
+                weight: 1,
+                tier: tier(*endpoint),
+                drained: false,
+            })
             .collect();
         let ring = Ring::of(&members.iter().map(|member| (member.address, 1)).collect::<Vec<_>>());
         let mut joined = Vec::new();

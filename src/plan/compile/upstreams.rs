@@ -143,13 +143,13 @@ pub(super) fn plan_endpoints(
     let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
     let mut planned = Vec::with_capacity(endpoints.len());
     for (index, endpoint) in endpoints.iter().enumerate() {
-        let (address, weight, tier) = endpoint.parts();
+        let (address, weight, tier, drained) = endpoint.parts();
         if let Some(first) = seen.insert(address, index) {
             let found = format!("{address} a second time");
             let fault = Fault::new(path.index(index), found, "each endpoint once; give it a weight instead");
             faults.push(fault.elsewhere(path.index(first)));
         }
-        planned.push(Endpoint { address, weight, tier });
+        planned.push(Endpoint { address, weight, tier, drained });
     }
     planned
 }
