@@ -4,8 +4,14 @@ use crate::support::{Answer, Client, Scripted, Tetap};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
+/// Each answers with its name, once a connection: a server that is dropped leaves none behind.
 fn servers() -> [Scripted; 3] {
-    NAMES.map(Scripted::answering)
+    NAMES.map(|name| {
+        Scripted::start(move |talk| {
+            talk.request();
+            talk.write(format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n{name}"));
+        })
+    })
 }
 
 fn ask(client: &mut Client, path: &str, header: &str) -> Answer {
