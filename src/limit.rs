@@ -1,7 +1,7 @@
 //! How much one client may take, and how much one upstream is given.
 //!
 //! Two things run out: connections on the client's side, requests at a time on the upstream's. For the latter, [`line`]
-//! says who is let in and who waits.
+//! says who is let in and who waits, and [`adaptive`] finds out how many an upstream bears.
 //!
 //! One client that opens all the connections a listener allows shuts everybody else out. A [`Census`] counts open
 //! connections per client and refuses the one too many. A client is an IPv4 address, or a /64 network of IPv6: that is
@@ -9,6 +9,7 @@
 //!
 //! Its memory is bounded by the number of open connections: an entry leaves with its last one.
 
+pub mod adaptive;
 pub mod line;
 
 use std::collections::HashMap;
