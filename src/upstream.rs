@@ -14,10 +14,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use endpoint::{Endpoint, Lease};
-pub use gate::{Gate, Permit, Refused};
+pub use gate::{Gate, Permit, Refused, Waiting};
 pub use pool::Pool;
 
 use crate::balance::{Picker, Tried};
+use crate::clock::Clock;
 use crate::observe::metrics::{Held, Metrics, UpstreamMetrics};
 use crate::plan;
 
@@ -27,7 +28,7 @@ pub struct Upstream {
     name: Arc<str>,
     endpoints: Vec<Arc<Endpoint>>,
     picker: Mutex<Picker>,
-    gate: Gate,
+    gate: Arc<Gate>,
     pool: Arc<Pool>,
     metrics: UpstreamMetrics,
 }
@@ -48,7 +49,7 @@ impl Upstream {
             name: name.clone(),
             endpoints: endpoints.iter().map(|e| Arc::new(Endpoint::new(name, e, metrics))).collect(),
             picker: Mutex::new(picker),
-            gate: Gate::new(limits, upstream_metrics.clone()),
+            gate: Arc::new(Gate::new(limits, Clock::start(), upstream_metrics.clone())),
             pool: Arc::new(Pool::new(keepalive, limits.connections)),
             metrics: upstream_metrics,
         }
@@ -65,7 +66,7 @@ impl Upstream {
     }
 
     /// Where requests wait for their turn.
-    pub fn gate(&self) -> &Gate {
+    pub fn gate(&self) -> &Arc<Gate> {
         &self.gate
     }
 

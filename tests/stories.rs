@@ -15,6 +15,7 @@ mod stories {
     mod crowds;
     mod deadlines;
     mod metrics;
+    mod overload;
     mod pool;
     mod retries;
     mod tunnels;

@@ -108,7 +108,7 @@ impl<T> Line<T> {
         free
     }
 
-    /// Goes in or waits. `token` is made only for one who waits.
+    /// Goes in or waits.
     ///
     /// # Errors
     /// [`Refused::QueueFull`] or [`Refused::NoTime`].
@@ -117,7 +117,7 @@ impl<T> Line<T> {
         priority: Priority,
         deadline: Moment,
         now: Moment,
-        token: impl FnOnce() -> T,
+        token: T,
     ) -> Result<Joined<T>, Refused> {
         if self.try_enter() {
             return Ok(Joined::Inside);
@@ -131,7 +131,7 @@ impl<T> Line<T> {
         }
         let ticket = Ticket { priority, arrival: self.arrivals };
         self.arrivals += 1;
-        self.classes[priority as usize].insert(ticket.arrival, Waiter { deadline, token: token() });
+        self.classes[priority as usize].insert(ticket.arrival, Waiter { deadline, token });
         Ok(Joined::Waiting { ticket, turned_away })
     }
 
@@ -215,13 +215,15 @@ struct Pace {
     /// When the last turn was, or somebody began to wait after it.
     since: Moment,
     average: Duration,
-    /// Averaged over so many, up to [`MEMORY`].
+    /// That it is an average of, up to [`MEMORY`].
     turns: u32,
 }
 
-/// Turns that the pace is an average of, and that it takes to be believed. Fewer, and it would follow every hiccup; with
-/// more, it would be late to see that a server has become slower.
-const MEMORY: u32 = 32;
+/// Turns that it takes for a pace to be believed: with fewer, a single hiccup might turn somebody away.
+const ENOUGH: u32 = 16;
+
+/// Turns that it is an average of: many, since workers that began together are done together, and turns come in bunches.
+const MEMORY: u32 = 64;
 
 /// After so long with nobody waiting, the next who waits finds the pace unknown: the server may be another by then.
 const FORGOTTEN: Duration = Duration::from_secs(1);
@@ -255,7 +257,7 @@ impl Pace {
     }
 
     fn per_turn(&self) -> Option<Duration> {
-        (self.turns == MEMORY).then_some(self.average)
+        (self.turns >= ENOUGH).then_some(self.average)
     }
 }
 

@@ -18,6 +18,7 @@
 //! | `tetap_upstream_connections_opened_total{upstream,endpoint}` | counter | connections that were not reused |
 //! | `tetap_upstream_in_flight{upstream}` | gauge | requests that an endpoint is working on |
 //! | `tetap_upstream_pending{upstream}` | gauge | requests that wait for one of those to end |
+//! | `tetap_upstream_limit{upstream}` | gauge | requests that it is given at a time, at most; moves where `limits.adaptive` is set |
 //! | `tetap_access_log_dropped_total` | counter | access log lines lost to a slow or full disk |
 //! | `tetap_draining` | gauge | 1 while the process is stopping |
 //! | `tetap_build_info{version}` | gauge | always 1 |
@@ -173,6 +174,8 @@ pub struct UpstreamMetrics {
     pub in_flight: IntGauge,
     /// Requests that wait for one of those to end.
     pub pending: IntGauge,
+    /// Requests that it is given at a time, at most.
+    pub limit: IntGauge,
 }
 
 /// What one endpoint of an upstream counts.
@@ -204,6 +207,7 @@ pub struct Metrics {
     opened: IntCounterVec,
     in_flight: IntGaugeVec,
     pending: IntGaugeVec,
+    limit: IntGaugeVec,
     access_log_dropped: IntCounter,
     draining: IntGauge,
 }
@@ -258,6 +262,11 @@ impl Metrics {
                 "Requests that wait for one under way to end",
                 &["upstream"],
             ),
+            limit: family.gauges(
+                "upstream_limit",
+                "Requests that it is given at a time, at most",
+                &["upstream"],
+            ),
             access_log_dropped: family.counter("access_log_dropped_total", "Access log lines lost"),
             draining: family.gauge("draining", "1 while the process is stopping"),
             registry: family.0,
@@ -286,6 +295,7 @@ impl Metrics {
         UpstreamMetrics {
             in_flight: self.in_flight.with_label_values(&[name]),
             pending: self.pending.with_label_values(&[name]),
+            limit: self.limit.with_label_values(&[name]),
         }
     }
 

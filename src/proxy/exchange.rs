@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use pingora::{BError, Error, ErrorType};
 use smallvec::SmallVec;
 
@@ -141,6 +141,16 @@ impl Exchange {
         self.present.as_ref().map(|present| present.call.report()).unwrap_or_default()
     }
 
+    /// An answer has begun: a moving limit learns from it, unless it is a failure. That one can be quick where all else is
+    /// slow.
+    pub(super) fn learn(&self, status: StatusCode) {
+        if let (Some(permit), Some(present)) = (&self.permit, &self.present)
+            && !status.is_server_error()
+        {
+            permit.answered(present.began.elapsed());
+        }
+    }
+
     /// Ends the attempt under way: its lease goes back, its outcome is counted.
     pub(super) fn close_attempt(&mut self, cancelled: bool) {
         let Some(Present { call, lease, began }) = self.present.take() else { return };
@@ -148,6 +158,9 @@ impl Exchange {
         let outcome = outcome(&report, cancelled);
         lease.endpoint().metrics().attempted(outcome);
         let first_byte = report.first_byte.map(|at| at.saturating_duration_since(began));
+        if let (Some(permit), Outcome::Timeout, None) = (&self.permit, outcome, first_byte) {
+            permit.timed_out();
+        }
         let endpoint = lease.endpoint().clone();
         self.attempts.push(Attempt {
             endpoint,

@@ -28,6 +28,7 @@ pub(super) fn response(
     let upgrade = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if !response.status.is_informational() || upgrade {
         exchange.answered.get_or_insert_with(Instant::now);
+        exchange.learn(response.status);
     }
     response.set_version(Version::HTTP_11); // ours, whatever the upstream speaks (RFC 9110, section 2.5)
     strip(response, upgrade);

@@ -26,15 +26,6 @@ enum Work {
 }
 
 impl Work {
-    fn mean(self) -> f64 {
-        match self {
-            Work::Constant(micros) | Work::Exponential(micros) => micros as f64,
-            Work::Mixed(micros, one_in, long) => {
-                micros as f64 + (long as f64 - micros as f64) / one_in as f64
-            }
-        }
-    }
-
     fn draw(self, random: &mut fastrand::Rng) -> u64 {
         match self {
             Work::Constant(micros) => micros,

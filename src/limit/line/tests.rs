@@ -19,7 +19,7 @@ fn full(places: usize, most_waiting: usize) -> Line<u32> {
 }
 
 fn join(line: &mut Line<u32>, priority: Priority, deadline: u64, now: u64, token: u32) -> Ticket {
-    match line.join(priority, at(deadline), at(now), || token).unwrap() {
+    match line.join(priority, at(deadline), at(now), token).unwrap() {
         Joined::Waiting { ticket, turned_away: None } => ticket,
         other => panic!("{other:?}"),
     }
@@ -37,7 +37,7 @@ fn order(line: &mut Line<u32>, now: u64) -> Vec<u32> {
 #[test]
 fn a_free_place_is_taken_at_once_and_the_one_too_many_waits() {
     let mut line = Line::new(2, 1);
-    assert_eq!(line.join(Low, at(LATE), at(0), || 1), Ok(Joined::Inside));
+    assert_eq!(line.join(Low, at(LATE), at(0), 1), Ok(Joined::Inside));
     assert!(line.try_enter() && !line.try_enter());
     join(&mut line, Normal, LATE, 0, 3);
     assert_eq!((line.inside(), line.waiting()), (2, 1));
@@ -68,13 +68,13 @@ fn a_full_line_turns_away_the_youngest_of_the_lowest_class_below() {
     for (token, priority) in [Low, Low, Normal, Normal].into_iter().enumerate() {
         join(&mut line, priority, LATE, 0, token as u32);
     }
-    let mut came = |priority, token| match line.join(priority, at(LATE), at(1), || token) {
+    let mut came = |priority, token| match line.join(priority, at(LATE), at(1), token) {
         Ok(Joined::Waiting { turned_away, .. }) => turned_away,
         other => panic!("{other:?}"),
     };
     assert_eq!([came(High, 10), came(Normal, 11), came(High, 12)], [Some(1), Some(0), Some(11)]);
     for priority in [Normal, Low] {
-        assert_eq!(line.join(priority, at(LATE), at(1), || 13), Err(Refused::QueueFull), "{priority:?}");
+        assert_eq!(line.join(priority, at(LATE), at(1), 13), Err(Refused::QueueFull), "{priority:?}");
     }
     assert_eq!(order(&mut line, 2), [10, 12, 2, 3]);
 }
@@ -84,14 +84,14 @@ fn equals_do_not_turn_each_other_away() {
     for priority in Priority::ALL {
         let mut line = full(1, 1);
         join(&mut line, priority, LATE, 0, 1);
-        assert_eq!(line.join(priority, at(LATE), at(0), || 2), Err(Refused::QueueFull));
+        assert_eq!(line.join(priority, at(LATE), at(0), 2), Err(Refused::QueueFull));
     }
 }
 
 #[test]
 fn where_nobody_may_wait_nobody_does() {
     let mut line = full(1, 0);
-    assert_eq!(line.join(High, at(LATE), at(0), || 1), Err(Refused::QueueFull));
+    assert_eq!(line.join(High, at(LATE), at(0), 1), Err(Refused::QueueFull));
     assert!(!line.step_aside());
 }
 
@@ -109,7 +109,7 @@ fn a_place_goes_to_the_first_who_still_has_time() {
 #[test]
 fn who_has_no_time_at_all_does_not_wait() {
     let mut line = full(1, 8);
-    assert_eq!(line.join(High, at(5), at(5), || 1), Err(Refused::NoTime));
+    assert_eq!(line.join(High, at(5), at(5), 1), Err(Refused::NoTime));
     assert_eq!(line.waiting(), 0);
 }
 
@@ -131,11 +131,8 @@ fn those_aside_count_as_waiting_and_are_never_turned_away() {
     assert!(line.step_aside());
     join(&mut line, Low, LATE, 0, 1);
     assert!(!line.step_aside());
-    assert!(matches!(
-        line.join(High, at(LATE), at(0), || 2),
-        Ok(Joined::Waiting { turned_away: Some(1), .. })
-    ));
-    assert_eq!(line.join(High, at(LATE), at(0), || 3), Err(Refused::QueueFull));
+    assert!(matches!(line.join(High, at(LATE), at(0), 2), Ok(Joined::Waiting { turned_away: Some(1), .. })));
+    assert_eq!(line.join(High, at(LATE), at(0), 3), Err(Refused::QueueFull));
     line.step_back();
     assert_eq!(line.waiting(), 1);
     join(&mut line, High, LATE, 0, 3);
@@ -174,7 +171,7 @@ fn paced(pace: u64, turns: u64) -> (Line<u32>, u64) {
 /// How many newcomers of a class, each with so much time, are let wait.
 fn let_wait(line: &mut Line<u32>, priority: Priority, time: u64, now: u64) -> usize {
     let before = line.waiting();
-    let joined = |_: &usize| line.join(priority, at(now + time), at(now), || 9).is_ok();
+    let joined = |_: &usize| line.join(priority, at(now + time), at(now), 9).is_ok();
     let count = (0..2000_usize).take_while(joined).count();
     assert_eq!(line.waiting(), before + count);
     count
@@ -185,16 +182,16 @@ fn whose_turn_would_come_too_late_is_told_at_once() {
     let (mut line, now) = paced(5, 100);
     assert_eq!(line.waiting(), 1);
     assert_eq!(let_wait(&mut line, Normal, 500, now), 99, "a hundred turns of 5 ms in 500 ms");
-    assert_eq!(line.join(Normal, at(now + 500), at(now), || 1), Err(Refused::NoTime));
+    assert_eq!(line.join(Normal, at(now + 500), at(now), 1), Err(Refused::NoTime));
     assert_eq!(let_wait(&mut line, High, 50, now), 10, "only those ahead count: nobody waits above Normal");
-    assert!(line.join(Normal, at(now + 600), at(now), || 1).is_ok(), "one with more time may wait");
+    assert!(line.join(Normal, at(now + 600), at(now), 1).is_ok(), "one with more time may wait");
 }
 
 #[test]
 fn a_pace_is_believed_only_after_enough_turns() {
-    let (mut line, now) = paced(100, u64::from(MEMORY) - 1);
+    let (mut line, now) = paced(100, u64::from(ENOUGH) - 1);
     assert_eq!(let_wait(&mut line, Normal, 500, now), 999, "all that may wait");
-    let (mut line, now) = paced(100, u64::from(MEMORY));
+    let (mut line, now) = paced(100, u64::from(ENOUGH));
     assert_eq!(let_wait(&mut line, Normal, 500, now), 4);
 }
 
@@ -213,11 +210,11 @@ fn a_pace_that_is_a_second_old_is_forgotten() {
     assert!(line.admit_next(at(now)).is_some());
     let soon = now + 1000;
     let ticket = join(&mut line, Normal, LATE, soon, 1);
-    assert!(line.join(Normal, at(soon + 150), at(soon), || 2).is_err());
+    assert!(line.join(Normal, at(soon + 150), at(soon), 2).is_err());
     line.abandon(ticket);
     let later = soon + 1001;
     join(&mut line, Normal, LATE, later, 1);
-    assert!(line.join(Normal, at(later + 150), at(later), || 2).is_ok());
+    assert!(line.join(Normal, at(later + 150), at(later), 2).is_ok());
 }
 
 #[test]
@@ -348,7 +345,7 @@ impl Both {
         let (token, model) = (self.tokens, &mut self.model);
         let ahead = model.list.iter().filter(|waiter| waiter.0 <= priority).count();
         let pace = self.line.pace.per_turn();
-        match self.line.join(priority, at(deadline), at(self.now), || token) {
+        match self.line.join(priority, at(deadline), at(self.now), token) {
             Ok(Joined::Inside) => {
                 assert!(model.inside < model.limit && model.list.is_empty());
                 model.inside += 1;
