@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use endpoint::{Endpoint, Lease};
-pub use gate::{Gate, Permit, Refused};
+pub use gate::{Gate, Permit, Refused, Waiting};
 pub use pool::Pool;
 pub use sticky::Sticky;
 
@@ -70,7 +70,7 @@ impl Upstream {
         let upstream = Arc::new(Upstream {
             roster: Mutex::new(Roster::new(&planned.balance, planned.health.clone())),
             budget: Mutex::new(Budget::new(planned.budget)),
-            gate: Arc::new(Gate::new(&planned.limits, upstream_metrics.clone())),
+            gate: Arc::new(Gate::new(&planned.limits, clock, upstream_metrics.clone())),
             pool: Arc::new(Pool::new(&planned.keepalive, planned.limits.connections)),
             sticky: planned.sticky.as_ref().map(Sticky::new),
             keeping: keeper::Keeping::new(planned),

@@ -18,6 +18,7 @@ mod stories {
     mod failover;
     mod health;
     mod metrics;
+    mod overload;
     mod pool;
     mod retries;
     mod tunnels;

@@ -24,6 +24,7 @@
 //! | `tetap_endpoint_fit{upstream,endpoint}` | gauge | 1 while the endpoint may be asked |
 //! | `tetap_ejections_total{upstream,endpoint,reason}` | counter | times that failed requests took an endpoint out |
 //! | `tetap_health_checks_total{upstream,endpoint,result}` | counter | checks that went `well` or `badly` |
+//! | `tetap_upstream_limit{upstream}` | gauge | requests that it is given at a time, at most; moves where `limits.adaptive` is set |
 //! | `tetap_access_log_dropped_total` | counter | access log lines lost to a slow or full disk |
 //! | `tetap_draining` | gauge | 1 while the process is stopping |
 //! | `tetap_build_info{version}` | gauge | always 1 |
@@ -189,6 +190,8 @@ pub struct UpstreamMetrics {
     pub retries: IntCounter,
     /// Attempts that were not, for want of budget.
     pub retries_refused: IntCounter,
+    /// Requests that it is given at a time, at most.
+    pub limit: IntGauge,
 }
 
 /// What one endpoint of an upstream counts.
@@ -248,6 +251,7 @@ pub struct Metrics {
     fit: IntGaugeVec,
     ejections: IntCounterVec,
     checks: IntCounterVec,
+    limit: IntGaugeVec,
     access_log_dropped: IntCounter,
     draining: IntGauge,
 }
@@ -324,6 +328,11 @@ impl Metrics {
                 "Health checks by result",
                 &["upstream", "endpoint", "result"],
             ),
+            limit: family.gauges(
+                "upstream_limit",
+                "Requests that it is given at a time, at most",
+                &["upstream"],
+            ),
             access_log_dropped: family.counter("access_log_dropped_total", "Access log lines lost"),
             draining: family.gauge("draining", "1 while the process is stopping"),
             registry: family.0,
@@ -355,6 +364,7 @@ impl Metrics {
             panic: self.panic.with_label_values(&[name]),
             retries: self.retries.with_label_values(&[name]),
             retries_refused: self.retries_refused.with_label_values(&[name]),
+            limit: self.limit.with_label_values(&[name]),
         }
     }
 

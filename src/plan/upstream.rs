@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 
 use crate::balance::Balance;
 use crate::health;
+use crate::limit::adaptive;
 use crate::retry::budget;
 
 /// A named group of endpoints that answer the same requests.
@@ -166,16 +167,5 @@ pub struct UpstreamLimits {
     /// How long one of them waits.
     pub pending_timeout: Duration,
     /// Finds out how many requests the upstream bears.
-    pub adaptive: Option<Adaptive>,
-}
-
-/// A limit on requests under way that moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Adaptive {
-    /// Never fewer.
-    pub min: usize,
-    /// Where it begins.
-    pub start: usize,
-    /// Never more.
-    pub max: usize,
+    pub adaptive: Option<adaptive::Policy>,
 }

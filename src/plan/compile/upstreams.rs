@@ -8,8 +8,9 @@ use crate::config::map::Map;
 use crate::config::units::Name;
 use crate::config::upstream::{self, Discovery};
 use crate::config::{Fault, KeyPath, suggest};
+use crate::limit::adaptive;
 use crate::plan::compile::{balance, checks, deadlines, retries};
-use crate::plan::{Adaptive, Endpoint, Keepalive, Members, Upstream, UpstreamId, UpstreamLimits};
+use crate::plan::{Endpoint, Keepalive, Members, Upstream, UpstreamId, UpstreamLimits};
 
 /// Upstreams by name, for the routes that lead to them.
 pub struct Directory<'c> {
@@ -178,7 +179,7 @@ fn plan_adaptive(
     adaptive: &upstream::AdaptiveLimit,
     max: usize,
     faults: &mut Vec<Fault>,
-) -> Adaptive {
+) -> adaptive::Policy {
     let upstream::AdaptiveLimit { min, start } = adaptive;
     let usual = upstream::AdaptiveLimit::default();
     let mut above = |key: &str, number: usize, usual: usize| {
@@ -190,5 +191,5 @@ fn plan_adaptive(
     above("min", *min, usual.min);
     above("start", *start, usual.start);
     let min = (*min).min(max);
-    Adaptive { min, start: (*start).clamp(min, max), max }
+    adaptive::Policy { min, start: (*start).clamp(min, max), max }
 }
