@@ -6,6 +6,7 @@ mod support;
 
 mod harness {
     mod load;
+    mod relay;
     mod server;
 }
 

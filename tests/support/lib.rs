@@ -6,7 +6,7 @@
 //! bytes of the test and reports how the answer ended, the scripted upstream records exactly what arrived.
 //!
 //! Where it matters what the kernel does with a server that dies or stops, the servers are processes ([`server`]); where
-//! it matters how many notice, there is a [`load`].
+//! the distance matters, there is a [`relay`]; and where it matters how many notice, a [`load`].
 //!
 //! Every wait has a deadline ([`PATIENCE`]) and no test sleeps to wait for a result: [`eventually`] polls. Everything
 //! listens on 127.0.0.1, on ports that [`free_port`] keeps apart between tests that run at the same time.
@@ -28,6 +28,7 @@ pub mod nginx;
 pub mod port;
 pub mod process;
 pub mod python;
+pub mod relay;
 pub mod scripted;
 pub mod server;
 pub mod tetap;
@@ -42,6 +43,7 @@ pub use message::{Answer, End, Received};
 pub use nginx::Nginx;
 pub use port::free_port;
 pub use python::Python;
+pub use relay::Relay;
 pub use scripted::{Scripted, Talk};
 pub use server::Server;
 pub use tetap::Tetap;
