@@ -20,6 +20,7 @@ mod faults {
     mod lies;
     mod restarts;
     mod silence;
+    mod stale;
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::support::ask::{Kind, Shape};
 use crate::support::load::{Latency, Load, Report};
-use crate::support::{Scripted, Server};
+use crate::support::server::{Conduct, Fault};
+use crate::support::{Haproxy, Scripted, Server};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,6 +30,16 @@ fn what_is_delivered_twice_is_found() {
     let report = Report::new("twice", outcomes, &servers);
     assert_eq!((report.all(Kind::Post).count(), report.doubled().len()), (4, 4));
     assert_eq!(report.doubled()[0].1, &["a", "b"]);
+}
+
+/// This haproxy is told to ask again after an empty answer, whatever the method.
+#[test]
+fn a_proxy_that_repeats_posts_is_caught() {
+    let server = Server::with("a", Conduct::bad(Fault::Reset));
+    let haproxy = Haproxy::before(server.address(), "retry-on conn-failure empty-response");
+    let outcomes = Load::steady(20, SECOND / 4).start(haproxy.address()).finish();
+    let report = Report::new("repeated", outcomes, &[server]);
+    assert_eq!((report.all(Kind::Post).count(), report.doubled().len()), (1, 1));
 }
 
 #[test]

@@ -21,6 +21,7 @@
 
 pub mod ask;
 pub mod client;
+pub mod haproxy;
 pub mod load;
 pub mod message;
 pub mod metrics;
@@ -39,6 +40,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use client::Client;
+pub use haproxy::Haproxy;
 pub use message::{Answer, End, Received};
 pub use nginx::Nginx;
 pub use port::free_port;
