@@ -9,11 +9,13 @@
 //! | `GET /live` | 200 as long as the process can answer at all |
 //! | `GET /ready` | 200 `ready`, or 503 with `starting` or `draining`: send no new work |
 //! | `GET /metrics` | all [series](crate::observe::metrics) in Prometheus' text format |
+//! | `GET /api/v1/upstreams` | every endpoint of every upstream, whether it may be asked, and why not; JSON |
 
 mod listener;
 mod problem;
 pub mod readiness;
 mod status;
+mod upstreams;
 
 use std::io;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use axum::Router;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::observe::metrics::Metrics;
+use crate::runtime::Runtime;
 use readiness::Readiness;
 
 /// What the answers are read from.
@@ -30,8 +32,8 @@ use readiness::Readiness;
 pub struct Sources {
     /// For `/ready`.
     pub readiness: Readiness,
-    /// For `/metrics`.
-    pub metrics: Arc<Metrics>,
+    /// For all the rest.
+    pub runtime: Arc<Runtime>,
 }
 
 /// Every path of the admin address.
@@ -40,6 +42,7 @@ pub fn router(sources: Sources) -> Router {
         .route("/live", get(status::live))
         .route("/ready", get(status::ready))
         .route("/metrics", get(status::metrics))
+        .route("/api/v1/upstreams", get(upstreams::list))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(sources)
@@ -62,6 +65,11 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::observe::access_log::{AccessLog, Format, Output};
+    use crate::observe::metrics::Metrics;
+    use crate::plan::{self, Plan};
+    use crate::runtime::Snapshot;
     use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
@@ -74,9 +82,29 @@ mod tests {
         served: tokio::task::JoinHandle<io::Result<()>>,
     }
 
+    /// One that serves nobody.
+    fn runtime() -> Arc<Runtime> {
+        let metrics = Metrics::new();
+        let plan = Plan {
+            listeners: Vec::new(),
+            admin: None,
+            upstreams: Vec::new(),
+            routes: Vec::new(),
+            table: crate::routing::Table::build(Vec::new()).unwrap(),
+            trusted_proxies: Vec::new(),
+            access_log: plan::AccessLog {
+                format: plan::AccessLogFormat::Json,
+                output: plan::AccessLogOutput::Off,
+            },
+            process: plan::Process { threads: None, drain_timeout: std::time::Duration::ZERO },
+        };
+        let log = AccessLog::open(Format::Json, &Output::Off, metrics.access_log_dropped().clone()).unwrap();
+        Runtime::new(Snapshot::build(plan, 7, Clock::start(), &metrics), metrics, log)
+    }
+
     impl Admin {
         async fn start() -> Admin {
-            let sources = Sources { readiness: Readiness::new(), metrics: Metrics::new() };
+            let sources = Sources { readiness: Readiness::new(), runtime: runtime() };
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let (stop, stopped) = oneshot::channel();
@@ -114,10 +142,18 @@ mod tests {
     #[tokio::test]
     async fn metrics_are_in_the_text_format() {
         let admin = Admin::start().await;
-        admin.sources.metrics.route("orders");
+        admin.sources.runtime.metrics().route("orders");
         let answer = admin.ask("GET", "/metrics").await;
         assert_answer(&answer, "200", "tetap_requests_total{code=\"2xx\",route=\"orders\"} 0\n");
         assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn the_list_of_upstreams_names_its_generation() {
+        let admin = Admin::start().await;
+        let answer = admin.ask("GET", "/api/v1/upstreams").await;
+        assert_answer(&answer, "200", r#"{"generation":7,"upstreams":[]}"#);
+        assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
     }
 
     #[tokio::test]

@@ -1,10 +1,16 @@
-//! How much one client may take.
+//! How much one client may take, and how much one upstream is given.
+//!
+//! Two things run out: connections on the client's side, requests at a time on the upstream's. For the latter, [`line`]
+//! says who is let in and who waits, and [`adaptive`] finds out how many an upstream bears.
 //!
 //! One client that opens all the connections a listener allows shuts everybody else out. A [`Census`] counts open
 //! connections per client and refuses the one too many. A client is an IPv4 address, or a /64 network of IPv6: that is
 //! what one subscriber is usually given (RFC 6177), so counting single IPv6 addresses would count nothing.
 //!
 //! Its memory is bounded by the number of open connections: an entry leaves with its last one.
+
+pub mod adaptive;
+pub mod line;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,6 +25,11 @@ pub enum Priority {
     Normal,
     /// After all others, and the first to be turned away.
     Low,
+}
+
+impl Priority {
+    /// The highest first.
+    pub const ALL: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
 }
 
 /// What counts as one client.

@@ -1,7 +1,7 @@
 //! The endpoints of one upstream: who is a member, who may be asked, who is asked next.
 //!
 //! Here the [verdicts](crate::health) about single endpoints meet the [choice](crate::balance) among them. The roster
-//! takes in what happens (members come and go, a check ends, a request is answered or fails, an operator drains, time
+//! takes in what happens (members come and go, a check ends, a request is answered or fails, time
 //! passes) and gives out two things: a [`Choice`] when a request asks for one, and [`Event`]s when something has changed
 //! that others have to know. It does no IO and knows no clock, so that years of failing endpoints can be played through
 //! in seconds.
@@ -43,6 +43,8 @@ pub struct Member {
     pub weight: u32,
     /// Its rank.
     pub tier: u8,
+    /// An operator has taken it out: it finishes what it has, and gets nothing more.
+    pub drained: bool,
 }
 
 /// One member's place. It stays valid when the member has left: then nothing said of it has an effect.
@@ -384,15 +386,6 @@ impl<E: Clone> Roster<E> {
             events.push(Event::Revived);
         }
         events
-    }
-
-    /// Takes an endpoint out by an operator's word, or back in. `None`: there is none at this address.
-    pub fn drain(&mut self, address: SocketAddr, drained: bool, now: Moment) -> Option<Events> {
-        let seat = self.seats.iter_mut().flatten().find(|seat| seat.member.address == address)?;
-        seat.drained = drained;
-        let mut events = Events::new();
-        self.settle(now, &mut events);
-        Some(events)
     }
 
     /// Time has passed: ejections end, slow starts go on. Called a few times a second.

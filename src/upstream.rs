@@ -18,14 +18,13 @@ pub mod prober;
 pub mod sticky;
 pub mod stream;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use endpoint::{Endpoint, Lease};
-pub use gate::{Gate, Permit, Refused};
+pub use gate::{Gate, Permit, Refused, Waiting};
 pub use pool::Pool;
 pub use sticky::Sticky;
 
@@ -72,7 +71,7 @@ impl Upstream {
         let upstream = Arc::new(Upstream {
             roster: Mutex::new(Roster::new(&planned.balance, planned.health.clone())),
             budget: Mutex::new(Budget::new(planned.budget)),
-            gate: Arc::new(Gate::new(&planned.limits, upstream_metrics.clone())),
+            gate: Arc::new(Gate::new(&planned.limits, clock, upstream_metrics.clone())),
             pool: Arc::new(Pool::new(&planned.keepalive, planned.limits.connections)),
             sticky: planned.sticky.as_ref().map(Sticky::new),
             keeping: keeper::Keeping::new(planned),
@@ -154,8 +153,8 @@ impl Upstream {
     /// Sets who is a member. Those who leave finish what they have under way; their idle connections are closed.
     pub fn set_members(&self, endpoints: &[plan::Endpoint]) {
         let member = |endpoint: &plan::Endpoint| {
-            let plan::Endpoint { address, weight, tier } = *endpoint;
-            Member { address, weight, tier }
+            let plan::Endpoint { address, weight, tier, drained } = *endpoint;
+            Member { address, weight, tier, drained }
         };
         let members: Vec<Member> = endpoints.iter().map(member).collect();
         let ring = match self.plan.balance.wants_ring() {
@@ -184,12 +183,6 @@ impl Upstream {
     /// Looks at the roster. The lock is held meanwhile: be brief.
     pub fn look<T>(&self, at: impl FnOnce(&Roster<Arc<Endpoint>>, Moment) -> T) -> T {
         at(&self.roster.lock(), self.clock.now())
-    }
-
-    /// Takes an endpoint out by an operator's word, or back in. False: there is none at this address.
-    pub fn drain(&self, address: SocketAddr, drained: bool) -> bool {
-        let events = self.roster.lock().drain(address, drained, self.clock.now());
-        events.map(|events| self.tell(&events)).is_some()
     }
 
     /// Time has passed. Called a few times a second.

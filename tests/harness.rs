@@ -4,9 +4,21 @@
 #[path = "support/lib.rs"]
 mod support;
 
+mod harness {
+    mod load;
+    mod relay;
+    mod server;
+}
+
 use std::time::Duration;
 
 use support::{Client, End, Nginx, Python, Scripted, eventually};
+
+#[test]
+#[ignore = "no test, but what the servers of the others run in processes of their own"]
+fn server_process() {
+    support::server::serve_if_asked();
+}
 
 #[test]
 fn nginx_and_python_answer() {

@@ -9,13 +9,17 @@ mod support;
 
 mod stories {
     mod access_log;
+    mod affinity;
     mod balance;
     mod bodies;
     mod clients;
     mod crowds;
     mod deadlines;
     mod discovery;
+    mod failover;
+    mod health;
     mod metrics;
+    mod overload;
     mod pool;
     mod retries;
     mod tunnels;

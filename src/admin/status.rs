@@ -26,5 +26,5 @@ pub(super) async fn ready(State(sources): State<Sources>) -> (StatusCode, &'stat
 
 /// Every series there is.
 pub(super) async fn metrics(State(sources): State<Sources>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], sources.metrics.encode())
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], sources.runtime.metrics().encode())
 }

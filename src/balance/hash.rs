@@ -5,7 +5,7 @@
 //! to their next ones, and nobody else's move; when it comes back, so do they. That holds as long as the ring is of all
 //! members: one that is out for a while stays on it and is passed over.
 //!
-//! A popular key would fill its endpoint. So nobody takes more than a quarter above the average of what is under way
+//! A popular key would fill its endpoint. So nobody busy takes more than a quarter above the average of what is under way
 //! (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2018); what is above goes to the next.
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,6 +22,10 @@ use super::{Loads, Pick, Question, Reason, Tried};
 
 /// What one endpoint may have of the average, in percent.
 const BOUND: u128 = 125;
+
+/// Below so many requests under way nobody is full: the average of next to nothing says nothing, and a key that moves with
+/// every second request has no home.
+const EASY: usize = 8;
 
 /// Steps along the ring that are taken for one key. Each endpoint has 160 points for each unit of weight, mixed well:
 /// after ten times as many steps as there are endpoints nearly each was met, and chance decides the rest.
@@ -117,7 +121,7 @@ impl Hashed {
         let with_this = |number: usize| number as u128 + 1;
         let (share, total) = (u128::from(self.shares.share(slot)), self.shares.total().unsigned_abs());
         let most = (with_this(loads.total()) * share * BOUND).div_ceil(u128::from(total.max(1)) * 100);
-        with_this(loads.in_flight(slot)) <= most
+        loads.in_flight(slot) < EASY || with_this(loads.in_flight(slot)) <= most
     }
 }
 

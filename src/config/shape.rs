@@ -209,7 +209,7 @@ mod tests {
         let endpoint = Shape::root(&upstream).value_of("endpoints").and_then(Shape::item).unwrap();
         assert_eq!(
             endpoint.expected(),
-            "an IP address and port such as 10.0.0.11:8080 or [fd00::11]:8080, or a map with the keys address, tier, weight"
+            "an IP address and port such as 10.0.0.11:8080 or [fd00::11]:8080, or a map with the keys address, drain, tier, weight"
         );
     }
 

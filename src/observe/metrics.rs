@@ -26,6 +26,7 @@
 //! | `tetap_health_checks_total{upstream,endpoint,result}` | counter | checks that went `well` or `badly` |
 //! | `tetap_discovery_updates_total{upstream}` | counter | times that other endpoints were found than before |
 //! | `tetap_discovery_errors_total{upstream}` | counter | times that endpoints could not be found out |
+//! | `tetap_upstream_limit{upstream}` | gauge | requests that it is given at a time, at most; moves where `limits.adaptive` is set |
 //! | `tetap_access_log_dropped_total` | counter | access log lines lost to a slow or full disk |
 //! | `tetap_draining` | gauge | 1 while the process is stopping |
 //! | `tetap_build_info{version}` | gauge | always 1 |
@@ -195,6 +196,8 @@ pub struct UpstreamMetrics {
     pub discovery_updates: IntCounter,
     /// Times that they could not be found out.
     pub discovery_errors: IntCounter,
+    /// Requests that it is given at a time, at most.
+    pub limit: IntGauge,
 }
 
 /// What one endpoint of an upstream counts.
@@ -256,6 +259,7 @@ pub struct Metrics {
     fit: IntGaugeVec,
     ejections: IntCounterVec,
     checks: IntCounterVec,
+    limit: IntGaugeVec,
     access_log_dropped: IntCounter,
     draining: IntGauge,
 }
@@ -342,6 +346,11 @@ impl Metrics {
                 "Health checks by result",
                 &["upstream", "endpoint", "result"],
             ),
+            limit: family.gauges(
+                "upstream_limit",
+                "Requests that it is given at a time, at most",
+                &["upstream"],
+            ),
             access_log_dropped: family.counter("access_log_dropped_total", "Access log lines lost"),
             draining: family.gauge("draining", "1 while the process is stopping"),
             registry: family.0,
@@ -375,6 +384,7 @@ impl Metrics {
             retries_refused: self.retries_refused.with_label_values(&[name]),
             discovery_updates: self.discovery_updates.with_label_values(&[name]),
             discovery_errors: self.discovery_errors.with_label_values(&[name]),
+            limit: self.limit.with_label_values(&[name]),
         }
     }
 

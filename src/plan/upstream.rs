@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 
 use crate::balance::Balance;
 use crate::health;
+use crate::limit::adaptive;
 use crate::retry::budget;
 
 /// A named group of endpoints that answer the same requests.
@@ -78,6 +79,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Its rank: what tier 0 cannot carry goes to tier 1, and so on.
     pub tier: u8,
+    /// It finishes what it has, and gets nothing more.
+    pub drained: bool,
 }
 
 /// A signed cookie that says which endpoint a client had.
@@ -164,16 +167,5 @@ pub struct UpstreamLimits {
     /// How long one of them waits.
     pub pending_timeout: Duration,
     /// Finds out how many requests the upstream bears.
-    pub adaptive: Option<Adaptive>,
-}
-
-/// A limit on requests under way that moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Adaptive {
-    /// Never fewer.
-    pub min: usize,
-    /// Where it begins.
-    pub start: usize,
-    /// Never more.
-    pub max: usize,
+    pub adaptive: Option<adaptive::Policy>,
 }

@@ -126,7 +126,7 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
     server.bootstrap();
     server.add_service(Keep(runtime.clone()));
     server.add_service(Accept::new(doors, app, runtime.clone(), threads, accepting, &loops));
-    let sources = Sources { readiness, metrics };
+    let sources = Sources { readiness, runtime: runtime.clone() };
     server.add_service(Admin { listener: admin, sources, opening: answering });
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| server.run(RunArgs { shutdown_signal: Box::new(stop) }));

@@ -143,7 +143,8 @@ async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     let (Some(forward), Some(upstream)) = (exchange.forward(), exchange.upstream()) else {
         return Err(exchange.fail(Cause::Internal, None));
     };
-    let (patience, upstream, began) = (forward.timeouts.request, upstream.clone(), Instant::now());
+    let (priority, patience) = (forward.priority, forward.timeouts.request);
+    let (upstream, began) = (upstream.clone(), Instant::now());
     let (key, pinned) = choose_by(session, exchange, &upstream);
     exchange.key = key;
     exchange.pinned = pinned;
@@ -153,7 +154,7 @@ async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     upstream.requested();
     let admitted = tokio::select! {
         biased;
-        admitted = upstream.gate().admit(patience) => admitted,
+        admitted = upstream.gate().admit(priority, patience) => admitted,
         () = gone(session) => return Err(exchange.fail(Cause::ClientClosed, None)),
     };
     match admitted {

@@ -188,7 +188,9 @@ pub(super) fn answered(session: &Session, response: &ResponseHeader, exchange: &
     let latency = latency(present);
     present.status = Some(status);
     present.lease.heard(judge(status, latency));
-    //ADAPTIVE
+    if status < 500 {
+        exchange.permit.iter().for_each(|permit| permit.answered(latency)); // a failure can be quick where all else is slow
+    }
     if !is_made_again(session, exchange, Reached::Status(status)) {
         return Ok(());
     }
@@ -218,9 +220,6 @@ pub(super) fn failed(session: &mut Session, exchange: &mut Exchange, mut error: 
     let again = rejected || (ours && is_made_again(session, exchange, reached(session, exchange)));
     if !again {
         super::fail::explain(session, exchange, &error);
-    }
-    if exchange.report().trouble == Some(Trouble::ResponseTimeout) {
-        //ADAPTIVE
     }
     exchange.close_attempt(!ours && exchange.failure.is_some());
     error.set_retry(again);

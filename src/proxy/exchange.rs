@@ -205,6 +205,9 @@ impl Exchange {
         }
         lease.endpoint().metrics().attempted(outcome);
         let first_byte = report.first_byte.map(|at| at.saturating_duration_since(began));
+        if let (Some(permit), Outcome::Timeout, None) = (&self.permit, outcome, first_byte) {
+            permit.timed_out();
+        }
         let endpoint = lease.endpoint().clone();
         self.attempts.push(Attempt {
             endpoint,

@@ -29,7 +29,6 @@ pub struct Seat<E> {
     pub(super) fitness: Fitness,
     pub(super) breaker: Breaker,
     pub(super) tally: Tally,
-    pub(super) drained: bool,
     pub(super) in_flight: usize,
     /// Since when it has been asked and has said nothing at all.
     pub(super) unheard_since: Option<Moment>,
@@ -58,7 +57,6 @@ impl<E> Seat<E> {
             fitness: if checked { Fitness::Unfit(Reason::Unchecked) } else { Fitness::Fit },
             breaker: Breaker::default(),
             tally: Tally::default(),
-            drained: false,
             in_flight: 0,
             unheard_since: None,
             latency: Latency::default(),
@@ -130,7 +128,8 @@ impl<E> Seat<E> {
 
     pub(super) fn awaits_trial(&self, now: Moment, patience: Duration) -> bool {
         let State::HalfOpen { since, on_trial: false, .. } = self.breaker.state() else { return false };
-        let otherwise_fit = !self.drained && !matches!(self.probe, Some(Probe::Unknown | Probe::Down { .. }));
+        let otherwise_fit =
+            !self.member.drained && !matches!(self.probe, Some(Probe::Unknown | Probe::Down { .. }));
         otherwise_fit && now.since(since) >= patience
     }
 
@@ -185,7 +184,7 @@ impl<E> Seat<E> {
 
     /// The operator has the first word, then the checks, then the requests.
     fn verdict(&self) -> Fitness {
-        match (self.drained, self.probe, self.breaker.state()) {
+        match (self.member.drained, self.probe, self.breaker.state()) {
             (true, ..) => Fitness::Unfit(Reason::Drained),
             (_, Some(Probe::Unknown), _) => Fitness::Unfit(Reason::Unchecked),
             (_, Some(Probe::Down { miss, .. }), _) => Fitness::Unfit(Reason::Unhealthy(miss)),

@@ -33,7 +33,7 @@ struct Play {
 }
 
 fn member(last: u8) -> Member {
-    Member { address: ([10, 0, 0, last], 80).into(), weight: 1, tier: 0 }
+    Member { address: ([10, 0, 0, last], 80).into(), weight: 1, tier: 0, drained: false }
 }
 
 impl Play {
@@ -209,7 +209,7 @@ fn a_request_that_cannot_be_repeated_is_no_trial_unless_no_other_comes() {
 fn where_all_others_are_out_a_trial_may_be_any_request() {
     let mut play = Play::round_robin(POLICY, 2);
     play.fail(2, 3);
-    play.roster.drain(member(1).address, true, play.now).unwrap();
+    play.set_members(&[Member { drained: true, ..member(1) }, member(2)]);
     assert!(play.get().is_none());
     play.pass(Duration::from_secs(10));
     assert!(play.pick_as(true, &Tried::default()).unwrap().trial);
@@ -345,14 +345,12 @@ fn who_comes_back_starts_slowly() {
 #[test]
 fn a_drained_endpoint_is_out_whatever_else_is_known() {
     let mut play = Play::round_robin(POLICY, 2);
-    let address = member(1).address;
-    let events = play.roster.drain(address, true, play.now).unwrap();
+    let (_, events) = play.set_members(&[Member { drained: true, ..member(1) }, member(2)]);
     assert!(events.contains(&Event::Unfit(play.seat(1), health::Reason::Drained)));
     assert_eq!(play.met(10), [2]);
-    let events = play.roster.drain(address, false, play.now).unwrap();
+    let (_, events) = play.set_members(&[member(1), member(2)]);
     assert!(events.contains(&Event::Revived));
     assert_eq!(play.met(10), [1, 2]);
-    assert!(play.roster.drain(member(9).address, true, play.now).is_none());
 }
 
 #[test]

@@ -236,7 +236,7 @@ impl fmt::Display for Change {
             }
         }
         if self.joined.is_empty() && self.left.is_empty() {
-            f.write_str("; weights or tiers are others")?;
+            f.write_str("; their weights, tiers or drains are others")?;
         }
         Ok(())
     }

@@ -1,152 +1,422 @@
-//! How many requests an upstream bears at a time, and who waits.
+//! The door to an upstream: so many requests at a time, and a short line before it.
 //!
-//! A server that is asked more than it can answer answers nobody in time. The gate lets a fixed number of requests
-//! through; a bounded number waits for one of them to end, first come first served, for a bounded time; every further
-//! one is refused at once, which costs nothing and tells the client to come back.
+//! Who is let in, who waits and who is refused is decided by the [`Line`]; how many may be in is fixed, or found out by
+//! an [`Adaptive`] limit that learns from how requests end. This file makes them wait: each waiter has a channel through
+//! which it gets its [`Permit`], or hears that it was turned away.
 //!
-//! With HTTP/1 a request occupies a connection, so the smaller of `limits.requests` and `limits.connections` counts.
+//! No place may get lost on that way, whoever goes away when. So what is sent is the permit itself, and a permit gives its
+//! place back when it is dropped: in the hands of the request, in a channel that nobody reads any more, or by the sender to
+//! whom the channel returns it.
+//!
+//! With HTTP/1 a request occupies a connection, so the smaller of `limits.requests` and `limits.connections` counts; an
+//! adaptive limit stays below both.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use parking_lot::Mutex;
+use tokio::sync::oneshot::{self, Receiver, Sender};
+use tokio::time::{Instant, timeout};
 
+use crate::clock::{Clock, Moment};
+use crate::limit::Priority;
+use crate::limit::adaptive::{Adaptive, Ended};
+pub use crate::limit::line::Refused;
+use crate::limit::line::{Joined, Line, Ticket};
 use crate::observe::metrics::{Held, UpstreamMetrics};
 use crate::plan::UpstreamLimits;
 
 /// The door to an upstream.
 #[derive(Debug)]
 pub struct Gate {
-    places: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    most_waiting: usize,
+    state: Mutex<State>,
+    /// Its limit moves.
+    adapts: bool,
     patience: Duration,
+    clock: Clock,
     metrics: UpstreamMetrics,
 }
+
+#[derive(Debug)]
+struct State {
+    line: Line<Sender<Turn>>,
+    adaptive: Option<Adaptive>,
+}
+
+/// What somebody waits for.
+type Turn = Result<Permit, Refused>;
 
 /// A place among the requests under way; free again when dropped.
 #[derive(Debug)]
 pub struct Permit {
-    _place: OwnedSemaphorePermit,
+    gate: Arc<Gate>,
 }
 
-/// Why a request was not let through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// As many wait already as may wait.
-    QueueFull,
-    /// No place became free in time.
-    WaitedTooLong,
-}
-
-impl Refused {
-    /// In words, for a problem document.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Refused::QueueFull => "too many requests are waiting",
-            Refused::WaitedTooLong => "no server became free in time",
-        }
-    }
+/// A place among those who wait, for something else than a permit; free again when dropped.
+#[derive(Debug)]
+pub struct Waiting {
+    gate: Arc<Gate>,
+    _counted: Held,
 }
 
 impl Gate {
     /// An open gate.
-    pub fn new(limits: &UpstreamLimits, metrics: UpstreamMetrics) -> Gate {
-        let places = limits.requests.min(limits.connections).min(Semaphore::MAX_PERMITS);
-        Gate {
-            places: Arc::new(Semaphore::new(places)),
-            waiting: AtomicUsize::new(0),
-            most_waiting: limits.pending,
-            patience: limits.pending_timeout,
-            metrics,
-        }
+    pub fn new(limits: &UpstreamLimits, clock: Clock, metrics: UpstreamMetrics) -> Gate {
+        let most = limits.requests.min(limits.connections);
+        let adaptive = limits.adaptive.map(|policy| Adaptive::new(policy, clock.now()));
+        let limit = adaptive.as_ref().map_or(most, |adaptive| adaptive.limit());
+        metrics.limit.set(limit as i64);
+        let adapts = adaptive.is_some();
+        let state = Mutex::new(State { line: Line::new(limit, limits.pending), adaptive });
+        Gate { state, adapts, patience: limits.pending_timeout, clock, metrics }
     }
 
     /// Waits for a place, at most `longest` and never longer than `pending_timeout`.
     ///
     /// # Errors
-    /// [`Refused`], when the queue is full or the time is over.
-    pub async fn admit(&self, longest: Duration) -> Result<Permit, Refused> {
-        match self.places.clone().try_acquire_owned() {
-            Ok(place) => Ok(Permit { _place: place }),
-            Err(_) => self.queue(longest).await,
-        }
+    /// [`Refused`]: at once, when the queue is full or its end too far away; later, when the time is over, or one who is
+    /// more urgent takes the place in the queue.
+    pub async fn admit(self: &Arc<Self>, priority: Priority, longest: Duration) -> Result<Permit, Refused> {
+        let entered = self.state.lock().line.try_enter();
+        if entered { Ok(self.permit()) } else { self.wait(priority, self.patience.min(longest)).await }
     }
 
-    async fn queue(&self, longest: Duration) -> Result<Permit, Refused> {
-        let _waiting = self.wait_in_line().ok_or(Refused::QueueFull)?;
-        let place = self.places.clone().acquire_owned();
-        match tokio::time::timeout(self.patience.min(longest), place).await {
-            Ok(Ok(place)) => Ok(Permit { _place: place }),
+    /// Takes one of the `pending` places for a request that waits for something else. None when there is none left.
+    pub fn wait_in_line(self: &Arc<Self>) -> Option<Waiting> {
+        let room = self.state.lock().line.step_aside();
+        room.then(|| Waiting { gate: self.clone(), _counted: Held::take(&self.metrics.pending) })
+    }
+
+    async fn wait(self: &Arc<Self>, priority: Priority, patience: Duration) -> Result<Permit, Refused> {
+        let Some((_place, turn)) = self.join(priority, patience)? else { return Ok(self.permit()) };
+        match timeout(patience, turn).await {
+            Ok(Ok(turn)) => turn,
+            // a channel that was dropped is that of a waiter who was passed over because its time had come
             Ok(Err(_)) | Err(_) => Err(Refused::WaitedTooLong),
         }
     }
 
-    /// x
-    pub fn wait_in_line(&self) -> Option<Waiting<'_>> {
-        let join = |waiting: usize| (waiting < self.most_waiting).then_some(waiting + 1);
-        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join).ok()?;
-        Some(Waiting { gate: self, _counted: Held::take(&self.metrics.pending) })
+    /// A place in the line; none where one inside has become free meanwhile.
+    fn join(
+        &self,
+        priority: Priority,
+        patience: Duration,
+    ) -> Result<Option<(InLine<'_>, Receiver<Turn>)>, Refused> {
+        let (sender, turn) = oneshot::channel();
+        let now = self.now();
+        let joined = self.state.lock().line.join(priority, now + patience, now, sender)?;
+        let Joined::Waiting { ticket, turned_away } = joined else { return Ok(None) };
+        if let Some(turned_away) = turned_away {
+            let _ = turned_away.send(Err(Refused::QueueFull)); // or it has gone by itself
+        }
+        let place = InLine { gate: self, ticket, _counted: Held::take(&self.metrics.pending) };
+        Ok(Some((place, turn)))
+    }
+
+    /// For somebody whom the line has counted in.
+    fn permit(self: &Arc<Self>) -> Permit {
+        Permit { gate: self.clone() }
+    }
+
+    fn note(self: &Arc<Self>, ended: Ended) {
+        if self.adapts {
+            let now = self.now();
+            self.change(|state| state.note(ended, now, &self.metrics));
+        }
+    }
+
+    /// Does what may make places free, and lets in those who wait for them.
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut State)) {
+        let now = self.now();
+        let mut next = {
+            let mut state = self.state.lock();
+            change(&mut state);
+            state.line.admit_next(now)
+        };
+        while let Some(waiter) = next {
+            let _ = waiter.send(Ok(self.permit())); // whoever has gone meanwhile: the permit comes back and is dropped
+            next = self.state.lock().line.admit_next(now);
+        }
+    }
+
+    /// By tokio's clock, which the timers go by, and which tests can stop.
+    fn now(&self) -> Moment {
+        self.clock.at(Instant::now().into_std())
     }
 }
 
-/// x
-pub struct Waiting<'a> {
-    gate: &'a Gate,
+impl State {
+    fn note(&mut self, ended: Ended, now: Moment, metrics: &UpstreamMetrics) {
+        let Some(adaptive) = &mut self.adaptive else { return };
+        adaptive.note(ended, self.line.inside(), now);
+        self.line.set_limit(adaptive.limit());
+        metrics.limit.set(adaptive.limit() as i64);
+    }
+}
+
+impl Permit {
+    /// The answer came, so long after the request: a moving limit learns from it.
+    pub fn answered(&self, latency: Duration) {
+        self.gate.note(Ended::Answered(latency));
+    }
+
+    /// No answer came in time: the same.
+    pub fn timed_out(&self) {
+        self.gate.note(Ended::TimedOut);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gate.change(|state| state.line.leave());
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.gate.state.lock().line.step_back();
+    }
+}
+
+/// A place among those who wait for a permit.
+struct InLine<'g> {
+    gate: &'g Gate,
+    ticket: Ticket,
     _counted: Held,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        self.gate.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.gate.state.lock().line.abandon(self.ticket);
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
     use super::*;
+    use crate::limit::Priority::{High, Low, Normal};
+    use crate::limit::adaptive;
     use crate::observe::metrics::Metrics;
 
-    fn gate(requests: usize, pending: usize) -> Gate {
+    fn limits(requests: usize, pending: usize) -> UpstreamLimits {
         let pending_timeout = Duration::from_millis(500);
-        let limits = UpstreamLimits { connections: 100, requests, pending, pending_timeout, adaptive: None };
-        Gate::new(&limits, Metrics::new().upstream("u"))
+        UpstreamLimits { connections: 100, requests, pending, pending_timeout, adaptive: None }
+    }
+
+    fn open(limits: &UpstreamLimits) -> Arc<Gate> {
+        Arc::new(Gate::new(limits, Clock::start(), Metrics::new().upstream("u")))
+    }
+
+    fn gate(requests: usize, pending: usize) -> Arc<Gate> {
+        open(&limits(requests, pending))
+    }
+
+    fn inside(gate: &Gate) -> usize {
+        gate.state.lock().line.inside()
+    }
+
+    /// Waiters by the line and by the gauge.
+    fn waiting(gate: &Gate) -> (usize, i64) {
+        (gate.state.lock().line.waiting(), gate.metrics.pending.get())
     }
 
     const LONG: Duration = Duration::from_secs(60);
 
+    /// Joins the line and stays in it.
+    fn polled(waiter: Pin<&mut impl Future<Output = Turn>>) -> bool {
+        waiter.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_finds_the_queue_full_is_refused_at_once() {
         let gate = gate(1, 0);
-        let _inside = gate.admit(LONG).await.unwrap();
-        assert_eq!(gate.admit(LONG).await.unwrap_err(), Refused::QueueFull);
+        let _inside = gate.admit(Normal, LONG).await.unwrap();
+        assert_eq!(gate.admit(Normal, LONG).await.unwrap_err(), Refused::QueueFull);
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_is_let_in_when_a_place_is_given_back() {
-        let gate = Arc::new(gate(1, 1));
-        let inside = gate.admit(LONG).await.unwrap();
+        let gate = gate(1, 1);
+        let inside = gate.admit(Normal, LONG).await.unwrap();
         let next = tokio::spawn({
             let gate = gate.clone();
-            async move { gate.admit(LONG).await.is_ok() }
+            async move { gate.admit(Normal, LONG).await.is_ok() }
         });
         tokio::task::yield_now().await;
+        assert_eq!(waiting(&gate), (1, 1));
         drop(inside);
         assert!(next.await.unwrap());
+        assert_eq!(waiting(&gate), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_longer_than_the_timeout_or_the_request_has() {
         let gate = gate(1, 1);
-        let _inside = gate.admit(LONG).await.unwrap();
-        let begun = tokio::time::Instant::now();
-        assert_eq!(gate.admit(LONG).await.unwrap_err(), Refused::WaitedTooLong);
+        let _inside = gate.admit(Normal, LONG).await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(gate.admit(Normal, LONG).await.unwrap_err(), Refused::WaitedTooLong);
         assert!(begun.elapsed() >= Duration::from_millis(500));
-        let begun = tokio::time::Instant::now();
-        assert_eq!(gate.admit(Duration::from_millis(20)).await.unwrap_err(), Refused::WaitedTooLong);
+        let begun = Instant::now();
+        assert_eq!(gate.admit(Normal, Duration::from_millis(20)).await.unwrap_err(), Refused::WaitedTooLong);
         assert!(begun.elapsed() < Duration::from_millis(100));
-        assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(gate.admit(Normal, Duration::ZERO).await.unwrap_err(), Refused::NoTime);
+        assert_eq!(waiting(&gate), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_more_urgent_takes_the_place_in_the_queue() {
+        let gate = gate(1, 1);
+        let inside = gate.admit(Low, LONG).await.unwrap();
+        let (mut low, mut high) = (pin!(gate.admit(Low, LONG)), pin!(gate.admit(High, LONG)));
+        assert!(polled(low.as_mut()) && polled(high.as_mut()));
+        assert_eq!(low.await.unwrap_err(), Refused::QueueFull);
+        drop(inside);
+        assert!(high.await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_smaller_of_requests_and_connections_counts() {
+        let gate = open(&UpstreamLimits { connections: 2, ..limits(5, 0) });
+        let _inside = [gate.admit(Normal, LONG).await.unwrap(), gate.admit(Normal, LONG).await.unwrap()];
+        assert!(gate.admit(Normal, LONG).await.is_err());
+        assert_eq!(gate.metrics.limit.get(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_something_else_takes_a_place_in_the_queue() {
+        let gate = gate(1, 1);
+        let _inside = gate.admit(Normal, LONG).await.unwrap();
+        let elsewhere = gate.wait_in_line().unwrap();
+        assert_eq!(waiting(&gate), (1, 1));
+        assert!(gate.wait_in_line().is_none());
+        assert_eq!(gate.admit(High, LONG).await.unwrap_err(), Refused::QueueFull);
+        drop(elsewhere);
+        assert_eq!(waiting(&gate), (0, 0));
+        assert!(gate.wait_in_line().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_away_while_waiting_leaves_no_trace() {
+        let gate = gate(1, 1);
+        let inside = gate.admit(Normal, LONG).await.unwrap();
+        {
+            let mut waiter = pin!(gate.admit(Normal, LONG));
+            assert!(polled(waiter.as_mut()));
+        }
+        assert_eq!(waiting(&gate), (0, 0));
+        drop(inside);
+        assert_eq!(self::inside(&gate), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_away_at_the_moment_of_being_let_in_loses_no_place() {
+        let gate = gate(1, 2);
+        let inside = gate.admit(Normal, LONG).await.unwrap();
+        let mut second = pin!(gate.admit(Normal, LONG));
+        {
+            let mut first = pin!(gate.admit(Normal, LONG));
+            assert!(polled(first.as_mut()) && polled(second.as_mut()));
+            drop(inside); // the permit is in the channel of the first, who never looks
+            assert_eq!((self::inside(&gate), waiting(&gate).0), (1, 1));
+        }
+        let permit = second.await.unwrap();
+        assert_eq!((self::inside(&gate), waiting(&gate)), (1, (0, 0)));
+        drop(permit);
+        assert_eq!(self::inside(&gate), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_turn_would_come_too_late_is_refused_at_once() {
+        let gate = gate(1, 100);
+        let mut inside = gate.admit(Normal, LONG).await.unwrap();
+        for _ in 0..50 {
+            let mut next = pin!(gate.admit(Normal, LONG));
+            assert!(polled(next.as_mut()));
+            tokio::time::advance(Duration::from_millis(100)).await;
+            drop(inside);
+            inside = next.await.unwrap();
+        }
+        let mut waiters: Vec<_> = (0..5).map(|_| Box::pin(gate.admit(Normal, LONG))).collect();
+        assert!(waiters.iter_mut().all(|waiter| polled(waiter.as_mut())), "five turns of 100 ms in 500 ms");
+        let begun = Instant::now();
+        assert_eq!(gate.admit(Normal, LONG).await.unwrap_err(), Refused::NoTime);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    fn adaptive(min: usize, start: usize, max: usize) -> Arc<Gate> {
+        let adaptive = Some(adaptive::Policy { min, start, max });
+        open(&UpstreamLimits { adaptive, pending_timeout: LONG, ..limits(100, 100) })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_move_the_limit_and_let_waiters_in() {
+        let gate = adaptive(2, 2, 6);
+        let mut inside =
+            vec![gate.admit(Normal, LONG).await.unwrap(), gate.admit(Normal, LONG).await.unwrap()];
+        let mut waiters: Vec<_> = (0..10).map(|_| Box::pin(gate.admit(Normal, LONG))).collect();
+        assert!(waiters.iter_mut().all(|waiter| polled(waiter.as_mut())));
+        for _ in 0..1000 {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            inside[0].answered(Duration::from_millis(10));
+            while self::inside(&gate) > inside.len() {
+                inside.push(waiters.remove(0).await.unwrap());
+            }
+        }
+        assert_eq!((inside.len(), gate.metrics.limit.get(), waiting(&gate)), (6, 6, (6, 6)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_outs_take_the_limit_down_to_the_least() {
+        let gate = adaptive(2, 20, 100);
+        let inside: Vec<_> = (0..20).map(|_| gate.admit(Normal, LONG)).collect();
+        let mut permits = Vec::new();
+        for admitted in inside {
+            permits.push(admitted.await.unwrap());
+        }
+        for nth in 0..200 {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            permits[nth % 20].timed_out();
+        }
+        assert_eq!(gate.metrics.limit.get(), 2);
+        permits.truncate(2);
+        assert!(gate.admit(Normal, LONG / 60).await.is_err(), "eighteen have left, two are inside");
+        permits.truncate(1);
+        assert!(gate.admit(Normal, LONG).await.is_ok());
+    }
+
+    /// Threads, and waiters that go away at any moment.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_place_is_lost_whoever_goes_away_when() {
+        let gate = open(&UpstreamLimits { pending_timeout: LONG, ..limits(3, 40) });
+        let visits = (0..8000_u64).map(|seed| {
+            let gate = gate.clone();
+            tokio::spawn(async move {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let priority = Priority::ALL[random.usize(0..3)];
+                let visit = async {
+                    let permit = gate.admit(priority, LONG).await;
+                    tokio::task::yield_now().await;
+                    drop(permit);
+                };
+                let patience = async {
+                    for _ in 0..random.usize(0..6) {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                tokio::select! { () = visit => {}, () = patience => {} }
+            })
+        });
+        for visit in visits.collect::<Vec<_>>() {
+            visit.await.unwrap();
+        }
+        assert_eq!((inside(&gate), waiting(&gate)), (0, (0, 0)));
+        for _ in 0..3 {
+            std::mem::forget(gate.admit(Normal, Duration::ZERO).await.unwrap());
+        }
+        assert_eq!(gate.admit(Normal, Duration::ZERO).await.unwrap_err(), Refused::NoTime);
     }
 }

@@ -1,9 +1,10 @@
 //! Limits: what happens to the one too many.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::thread;
 use std::time::Duration;
 
-use crate::support::{Client, Gate, Scripted, Tetap, allow_files, eventually, timed, until};
+use crate::support::{Answer, Client, Gate, Scripted, Tetap, allow_files, eventually, timed, until};
 
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
@@ -46,8 +47,8 @@ fn one_address_cannot_take_all_connections() {
     until("the address may come back", || from_other().get("/").status == 200);
 }
 
-/// An upstream that answers when the gate opens, behind a limit of one request.
-fn narrow(limits: &str) -> (Gate, Scripted, Tetap) {
+/// An upstream that answers when the gate opens.
+fn gated() -> (Gate, Scripted) {
     let gate = Gate::default();
     let waiting = gate.clone();
     let upstream = Scripted::start(move |talk| {
@@ -56,6 +57,12 @@ fn narrow(limits: &str) -> (Gate, Scripted, Tetap) {
             talk.answer("done");
         }
     });
+    (gate, upstream)
+}
+
+/// The same behind a limit of one request.
+fn narrow(limits: &str) -> (Gate, Scripted, Tetap) {
+    let (gate, upstream) = gated();
     let tetap = Tetap::with("", &[upstream.address()], &format!("limits: {{{limits}}}"));
     (gate, upstream, tetap)
 }
@@ -111,6 +118,78 @@ fn who_goes_away_while_waiting_leaves_no_trace() {
     assert_eq!(first.read_answer().text(), "done");
     assert_eq!(upstream.count(), 1);
 }
+
+const BY_PRIORITY: &str = "routes:
+  - {match: {path: {prefix: /high}}, upstream: u, priority: high}
+  - {match: {path: {prefix: /normal}}, upstream: u}
+  - {match: {path: {prefix: /low}}, upstream: u, priority: low}";
+
+#[test]
+fn a_full_queue_sheds_low_priority_first_and_serves_high_priority_first() {
+    let (gate, upstream) = gated();
+    let limits = "limits: {requests: 1, pending: 2, pending_timeout: 25s}";
+    let upstreams = format!("upstreams: {{u: {{endpoints: [\"{}\"], {limits}}}}}", upstream.address());
+    let tetap = Tetap::start(&format!("{upstreams}\n{BY_PRIORITY}"));
+    let ask = |target: &str| {
+        let mut client = tetap.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: t\r\n\r\n"));
+        client
+    };
+    let in_line = |count| tetap.wait_for_metric("tetap_upstream_pending", &["upstream=\"u\""], count);
+    let overloaded = (503, "overloaded".to_string());
+
+    let mut first = ask("/low/first");
+    until("the first is at the upstream", || upstream.count() == 1);
+    let mut older = ask("/low/older");
+    in_line(1.0);
+    let mut younger = ask("/low/younger");
+    in_line(2.0);
+    assert_eq!(tetap.get("/low/late").verdict(), overloaded, "nobody has to go for an equal");
+    let mut normal = ask("/normal");
+    assert_eq!(younger.read_answer().verdict(), overloaded);
+    let mut high = ask("/high");
+    assert_eq!(older.read_answer().verdict(), overloaded);
+    assert_eq!(tetap.get("/normal/late").verdict(), overloaded);
+
+    gate.open();
+    assert!(
+        [&mut first, &mut normal, &mut high].into_iter().all(|client| client.read_answer().status == 200)
+    );
+    let served: Vec<_> = upstream.requests().iter().map(|request| request.target().to_string()).collect();
+    assert_eq!(served, ["/low/first", "/high", "/normal"]);
+}
+
+/// So many at once, each on a connection of its own: their answers, and how long each took.
+fn all_at_once(tetap: &Tetap, count: usize) -> Vec<(Answer, Duration)> {
+    let clients: Vec<_> = (0..count).map(|_| tetap.client()).collect();
+    let asked = clients.into_iter().map(|mut client| thread::spawn(move || timed(|| client.get("/"))));
+    asked.collect::<Vec<_>>().into_iter().map(|asked| asked.join().unwrap()).collect()
+}
+
+#[test]
+fn whose_wait_would_be_too_long_is_told_at_once() {
+    let upstream = Scripted::start(|talk| {
+        while talk.request().is_some() {
+            talk.pause(Duration::from_millis(30));
+            talk.answer("done");
+        }
+    });
+    let limits = "limits: {requests: 1, pending: 1000, pending_timeout: 2s}";
+    let tetap = Tetap::with("", &[upstream.address()], limits);
+    let some = all_at_once(&tetap, 40);
+    assert!(some.iter().all(|(answer, _)| answer.status == 200), "they take 1.2 s: no reason to refuse any");
+
+    let many = all_at_once(&tetap, 200);
+    let done = many.iter().filter(|(answer, _)| answer.status == 200).count();
+    assert!((30..=70).contains(&done), "{done}: there are 66 turns in two seconds");
+    let at_once = many.iter().filter(|(answer, took)| {
+        answer.status == 503 && answer.json()["detail"] == NO_TIME && *took < Duration::from_secs(1)
+    });
+    let at_once = at_once.count();
+    assert!(at_once >= 110, "{at_once} of {}", 200 - done);
+}
+
+const NO_TIME: &str = "too many requests are waiting to be served in time";
 
 #[test]
 fn two_thousand_parked_connections_are_cheap() {

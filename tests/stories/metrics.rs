@@ -57,6 +57,7 @@ routes:
         ("tetap_connections", vec!["listener=\"web\""], 0.0),
         ("tetap_upstream_in_flight", vec!["upstream=\"good\""], 0.0),
         ("tetap_upstream_pending", vec![], 0.0),
+        ("tetap_upstream_limit", vec!["upstream=\"good\""], 1024.0),
         ("tetap_draining", vec![], 0.0),
         ("tetap_build_info", vec!["version="], 1.0),
     ] {

@@ -5,19 +5,34 @@
 //! a retry. So both ends here are blocking sockets and threads, and nothing is mended: the client sends exactly the
 //! bytes of the test and reports how the answer ended, the scripted upstream records exactly what arrived.
 //!
+//! Where it matters what the kernel does with a server that dies or stops, the servers are processes ([`server`]); where
+//! the distance matters, there is a [`relay`]; and where it matters how many notice, a [`load`].
+//!
 //! Every wait has a deadline ([`PATIENCE`]) and no test sleeps to wait for a result: [`eventually`] polls. Everything
 //! listens on 127.0.0.1, on ports that [`free_port`] keeps apart between tests that run at the same time.
-#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
+pub mod ask;
 pub mod client;
 pub mod dns;
+pub mod haproxy;
+pub mod load;
 pub mod message;
 pub mod metrics;
 pub mod nginx;
 pub mod port;
 pub mod process;
 pub mod python;
+pub mod relay;
 pub mod scripted;
+pub mod server;
 pub mod tetap;
 
 use std::net::SocketAddr;
@@ -26,11 +41,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use client::Client;
+pub use haproxy::Haproxy;
 pub use message::{Answer, End, Received};
 pub use nginx::Nginx;
 pub use port::free_port;
 pub use python::Python;
+pub use relay::Relay;
 pub use scripted::{Scripted, Talk};
+pub use server::Server;
 pub use tetap::Tetap;
 
 /// How long anything may take that is expected to happen. Generous, since tests share two cores; a test that passes

@@ -199,12 +199,14 @@ impl<S: Read + Write> Wire<S> {
     /// Reads more; `UnexpectedEof` at the end.
     pub fn fill(&mut self) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer)? {
-            0 => Err(ErrorKind::UnexpectedEof.into()),
-            count => {
+        match self.stream.read(&mut buffer) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
                 self.ahead.extend_from_slice(&buffer[..count]);
                 Ok(())
             }
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(), // stopped and continued
+            Err(error) => Err(error),
         }
     }
 

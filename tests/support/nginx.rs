@@ -1,4 +1,4 @@
-//! Debian's nginx as an upstream, from a directory of its own.
+//! Debian's nginx as an upstream, or as a proxy to compare with, from a directory of its own.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -23,9 +23,21 @@ impl Nginx {
 
     /// The same on a given port.
     pub fn start_on(port: u16, locations: &str) -> Nginx {
+        Self::launch(port, "", locations)
+    }
+
+    /// Starts one that passes everything on to a server, and keeps connections to it, as its manual says.
+    pub fn before(server: SocketAddr) -> Nginx {
+        let upstream = format!("upstream u {{ server {server}; keepalive 256; }}");
+        let pass = "proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection \"\";";
+        Self::launch(free_port(), &upstream, &format!("location / {{ {pass} }}"))
+    }
+
+    fn launch(port: u16, upstream: &str, locations: &str) -> Nginx {
         let dir = TempDir::new().unwrap();
         let prefix = dir.path().to_str().unwrap();
-        std::fs::write(dir.path().join("nginx.conf"), configuration(prefix, port, locations)).unwrap();
+        std::fs::write(dir.path().join("nginx.conf"), configuration(prefix, port, upstream, locations))
+            .unwrap();
         let mut command = Command::new("nginx");
         command.args(["-p", prefix, "-c", "nginx.conf", "-e", "error.log"]);
         let process = Process::spawn(&mut command);
@@ -50,7 +62,7 @@ impl Nginx {
     }
 }
 
-fn configuration(prefix: &str, port: u16, locations: &str) -> String {
+fn configuration(prefix: &str, port: u16, upstream: &str, locations: &str) -> String {
     format!(
         "daemon off; master_process off; pid {prefix}/pid; worker_processes 1;
          events {{ worker_connections 1024; }}
@@ -58,6 +70,7 @@ fn configuration(prefix: &str, port: u16, locations: &str) -> String {
              access_log off; keepalive_requests 1000000; client_max_body_size 0;
              client_body_temp_path {prefix}/body; proxy_temp_path {prefix}/proxy; fastcgi_temp_path {prefix}/fastcgi;
              uwsgi_temp_path {prefix}/uwsgi; scgi_temp_path {prefix}/scgi;
+             {upstream}
              server {{ listen 127.0.0.1:{port}; {locations} }}
          }}"
     )

@@ -12,7 +12,16 @@ pub struct Process {
 impl Process {
     /// Starts a command with its input closed.
     pub fn spawn(command: &mut Command) -> Process {
-        let child = command.stdin(Stdio::null()).spawn();
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    /// Starts a command whose input ends when this process does, however that ends.
+    pub fn spawn_attached(command: &mut Command) -> Process {
+        Self::spawn_with(command, Stdio::piped())
+    }
+
+    fn spawn_with(command: &mut Command, input: Stdio) -> Process {
+        let child = command.stdin(input).spawn();
         Process { child: child.unwrap_or_else(|error| panic!("starting {command:?}: {error}")) }
     }
 

@@ -66,7 +66,7 @@ pub struct HashKey {
     /// The client's address, behind trusted proxies the one that they name. Only `true` makes sense.
     #[serde(default)]
     pub client_ip: Option<bool>,
-    /// The path, without the query, as the client sent it. Only `true` makes sense.
+    /// The path, without the query. Only `true` makes sense.
     #[serde(default)]
     pub path: Option<bool>,
 }

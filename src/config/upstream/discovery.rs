@@ -8,22 +8,24 @@ use serde::Deserialize;
 use crate::config::units::{DomainName, Duration, EndpointAddress, FilePath};
 use crate::limits;
 
-/// One server: its address, or its address with weight and tier.
+/// One server: its address, or its address with weight, tier or `drain`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Endpoint {
     /// Of weight 1, in tier 0.
     Plain(EndpointAddress),
-    /// With a weight or tier of its own.
+    /// With a weight, a tier, or out of use.
     Full(FullEndpoint),
 }
 
 impl Endpoint {
-    /// Address, weight and tier.
-    pub fn parts(&self) -> (SocketAddr, u32, u8) {
+    /// Address, weight, tier, and whether it is drained.
+    pub fn parts(&self) -> (SocketAddr, u32, u8, bool) {
         match self {
-            Endpoint::Plain(address) => (address.0, one(), 0),
-            Endpoint::Full(FullEndpoint { address, weight, tier }) => (address.0, *weight, *tier),
+            Endpoint::Plain(address) => (address.0, one(), 0, false),
+            Endpoint::Full(FullEndpoint { address, weight, tier, drain }) => {
+                (address.0, *weight, *tier, *drain)
+            }
         }
     }
 }
@@ -46,6 +48,9 @@ pub struct FullEndpoint {
     #[serde(default)]
     #[schemars(range(min = 0, max = limits::TIERS - 1))]
     pub tier: u8,
+    /// Takes it out: it finishes what it has, and gets nothing more.
+    #[serde(default)]
+    pub drain: bool,
 }
 
 fn one() -> u32 {

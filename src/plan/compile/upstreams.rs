@@ -8,8 +8,9 @@ use crate::config::map::Map;
 use crate::config::units::Name;
 use crate::config::upstream::{self, Discovery};
 use crate::config::{Fault, KeyPath, suggest};
+use crate::limit::adaptive;
 use crate::plan::compile::{balance, checks, deadlines, retries};
-use crate::plan::{Adaptive, Endpoint, Keepalive, Members, Upstream, UpstreamId, UpstreamLimits};
+use crate::plan::{Endpoint, Keepalive, Members, Upstream, UpstreamId, UpstreamLimits};
 
 /// Upstreams by name, for the routes that lead to them.
 pub struct Directory<'c> {
@@ -143,13 +144,13 @@ pub(super) fn plan_endpoints(
     let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
     let mut planned = Vec::with_capacity(endpoints.len());
     for (index, endpoint) in endpoints.iter().enumerate() {
-        let (address, weight, tier) = endpoint.parts();
+        let (address, weight, tier, drained) = endpoint.parts();
         if let Some(first) = seen.insert(address, index) {
             let found = format!("{address} a second time");
             let fault = Fault::new(path.index(index), found, "each endpoint once; give it a weight instead");
             faults.push(fault.elsewhere(path.index(first)));
         }
-        planned.push(Endpoint { address, weight, tier });
+        planned.push(Endpoint { address, weight, tier, drained });
     }
     planned
 }
@@ -178,7 +179,7 @@ fn plan_adaptive(
     adaptive: &upstream::AdaptiveLimit,
     max: usize,
     faults: &mut Vec<Fault>,
-) -> Adaptive {
+) -> adaptive::Policy {
     let upstream::AdaptiveLimit { min, start } = adaptive;
     let usual = upstream::AdaptiveLimit::default();
     let mut above = |key: &str, number: usize, usual: usize| {
@@ -190,5 +191,5 @@ fn plan_adaptive(
     above("min", *min, usual.min);
     above("start", *start, usual.start);
     let min = (*min).min(max);
-    Adaptive { min, start: (*start).clamp(min, max), max }
+    adaptive::Policy { min, start: (*start).clamp(min, max), max }
 }

@@ -56,8 +56,12 @@ impl Addresses {
         let name = absolute(&self.name)?;
         let answers = asker.addresses(&name).await;
         let Resolved { addresses, trouble, lifetime } = self.memory.resolve(&name, answers);
-        let endpoint =
-            |address| Endpoint { address: SocketAddr::new(address, self.port), weight: 1, tier: 0 };
+        let endpoint = |address| Endpoint {
+            address: SocketAddr::new(address, self.port),
+            weight: 1,
+            tier: 0,
+            drained: false,
+        };
         Ok(Found { members: addresses.into_iter().map(endpoint).collect(), trouble, lifetime })
     }
 }

@@ -44,6 +44,7 @@ fn of_tier(targets: &[Target], priority: u16, tier: u8) -> Vec<Endpoint> {
         address: SocketAddr::new(address, target.port),
         weight,
         tier,
+        drained: false,
     };
     let endpoints = |(target, weight)| {
         let target: &Target = target;
