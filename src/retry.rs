@@ -141,7 +141,8 @@ pub fn verdict(failed: &Failed<'_>) -> Verdict {
         _ if !failed.replayable => Verdict::Enough("the body cannot be sent again"),
         _ if failed.made >= failed.policy.attempts => Verdict::Enough("no attempts left"),
         Reached::Upstream if !when.reset => Verdict::Enough("retry.when has no reset"),
-        Reached::Upstream => Verdict::Again { costs: true, waits: !failed.others },
+        // two that break in a row are no chance: the third may be about to, and will say so in a moment
+        Reached::Upstream => Verdict::Again { costs: true, waits: !failed.others || failed.made > 1 },
         _ if !failed.others => Verdict::Enough("every endpoint was tried"),
         Reached::Silence if !when.timeout => Verdict::Enough("retry.when has no timeout"),
         Reached::Silence => Verdict::Again { costs: true, waits: false },
