@@ -90,8 +90,8 @@ const STEEPEST: f64 = 0.5;
 /// What the share of requests that timed out takes off the gradient: when a quarter does, the limit is halved.
 const TIME_OUT: f64 = 2.0;
 
-/// How often to look again, as often as TCP BBR (its first version) does. A look costs about two rounds with fewer requests than could be served, in a
-/// busy time about one percent.
+/// How often to look again: as often as the first TCP BBR. A look costs about two rounds with fewer requests than could
+/// be served, in a busy time about one percent.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 impl Adaptive {

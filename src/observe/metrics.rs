@@ -18,7 +18,7 @@
 //! | `tetap_upstream_connections_opened_total{upstream,endpoint}` | counter | connections that were not reused |
 //! | `tetap_upstream_in_flight{upstream}` | gauge | requests that an endpoint is working on |
 //! | `tetap_upstream_pending{upstream}` | gauge | requests that wait for one of those to end |
-//! | `tetap_upstream_limit{upstream}` | gauge | requests that it is given at a time, at most; moves where `limits.adaptive` is set |
+//! | `tetap_upstream_limit{upstream}` | gauge | requests that it is given at a time; moves with `limits.adaptive` |
 //! | `tetap_access_log_dropped_total` | counter | access log lines lost to a slow or full disk |
 //! | `tetap_draining` | gauge | 1 while the process is stopping |
 //! | `tetap_build_info{version}` | gauge | always 1 |
