@@ -41,6 +41,7 @@
 //! | Why was I given a 503? | [`failure`] has every cause; the access log says which |
 //! | Which route wins? | [`routing`], at the top |
 //! | When is a request sent twice? | [`retry`] |
+//! | How are endpoints found? | [`upstream::discovery`] |
 //! | What is refused as malformed? | [`hygiene`] |
 //! | How long may what take? | [`plan::ListenerTimeouts`], [`plan::Timeouts`] |
 //! | What is bounded, and why there? | [`limits`], [`plan::ListenerLimits`], [`plan::UpstreamLimits`] |
