@@ -42,6 +42,7 @@
 //! | Which route wins? | [`routing`], at the top |
 //! | When is a request sent twice? | [`retry`] |
 //! | Who waits, who is refused, and what is the limit? | [`limit::line`], [`limit::adaptive`] |
+//! | How are endpoints found? | [`upstream::discovery`] |
 //! | What is refused as malformed? | [`hygiene`] |
 //! | How long may what take? | [`plan::ListenerTimeouts`], [`plan::Timeouts`] |
 //! | What is bounded, and why there? | [`limits`], [`plan::ListenerLimits`], [`plan::UpstreamLimits`] |

@@ -40,8 +40,8 @@ pub const LOOK_UP_BACKOFF: Duration = Duration::from_secs(10);
 /// Targets of one service that are looked up at the same time: enough to be done in time with a thousand, and no flood.
 pub const LOOK_UPS_AT_ONCE: usize = 32;
 
-/// Most endpoints of one upstream that are found by name or file. An answer of the DNS ends at 64 KiB, which is about two
-/// thousand addresses; who has more of them than a thousand has them behind a balancer.
+/// Most endpoints of one upstream. An answer of the DNS ends at 64 KiB, which is about four thousand addresses; who has
+/// more of them than a thousand has them behind a balancer.
 pub const ENDPOINTS: usize = 1000;
 
 /// Tiers of an upstream: a first choice, a second site, a last resort; some more for SRV priorities.

@@ -356,6 +356,8 @@ fn a_file_that_is_wrong_takes_nothing_away() {
     assert!(source.trouble().contains("at least one"));
     list.write("- 127.0.0.1:80\n- 127.0.0.1:80\n");
     assert!(source.trouble().contains("127.0.0.1:80 a second time"));
+    list.write(&(0..1001).map(|n| format!("- 127.0.0.1:{}\n", n + 1)).collect::<String>());
+    assert!(source.trouble().contains("found a list of 1001 items, expected at most 1000"));
     fs::write(&list.path, b"\xff").unwrap();
     assert_eq!(source.trouble(), format!("{path}: not UTF-8"));
     fs::File::create(&list.path).unwrap().set_len(limits::CONFIG_BYTES as u64 + 1).unwrap();

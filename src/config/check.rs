@@ -47,9 +47,9 @@ impl Walk<'_> {
             return value;
         }
         match (meant(&value, &shape.alternatives()), value) {
-            (Some(shape), Value::Mapping(entries)) => self.map(entries, shape),
-            (Some(shape), Value::Sequence(items)) => self.list(items, shape),
-            (Some(shape), scalar) => self.scalar(scalar, shape),
+            (Some(one), Value::Mapping(entries)) => self.map(entries, one),
+            (Some(one), Value::Sequence(items)) => self.list(items, one),
+            (Some(one), scalar) => self.scalar(scalar, one, shape),
             (None, value) => self.wrong_kind(value, shape),
         }
     }
@@ -105,6 +105,7 @@ impl Walk<'_> {
         let meant = suggest::nearest(name, keys.iter().copied());
         let found = if name == "<<" { "a merge key, which is not read" } else { "an unknown key" };
         let expected = match keys.as_slice() {
+            [] => "no key here".to_owned(),
             [only] => format!("the key {only}"),
             several => format!("one of {}", several.join(", ")),
         };
@@ -141,6 +142,11 @@ impl Walk<'_> {
         if items.is_empty() && shape.wants_items() {
             self.fault(Fault::new(self.path.clone(), "an empty list", shape.expected()));
         }
+        if let Some(most) = shape.most_items().filter(|most| items.len() > *most) {
+            let found = format!("a list of {} items", items.len());
+            self.fault(Fault::new(self.path.clone(), found, format!("at most {most}")));
+            return Value::Sequence(items);
+        }
         let mut out = Vec::with_capacity(items.len());
         let mut seen = HashSet::new();
         for (index, item) in items.into_iter().enumerate() {
@@ -161,7 +167,8 @@ impl Walk<'_> {
         }
     }
 
-    fn scalar(&mut self, value: Value, shape: Shape<'_>) -> Value {
+    /// `shape` is the most likely of all alternatives. A value that is nothing like it may have been meant as another.
+    fn scalar(&mut self, value: Value, shape: Shape<'_>, all: Shape<'_>) -> Value {
         let (value, written) = match value {
             Value::String(text) if substitute::is_needed(&text) => match self.substitute(&text, shape) {
                 Some(value) => (value, Some(text)),
@@ -171,7 +178,8 @@ impl Walk<'_> {
         };
         if let Err(misfit) = fit(&value, shape) {
             let found = self.found(&value, written.as_deref(), shape);
-            self.fault(misfit_fault(self.path.clone(), found, misfit, shape));
+            let wanted = if misfit == Misfit::plain() { all } else { shape };
+            self.fault(misfit_fault(self.path.clone(), found, misfit, wanted));
         }
         value
     }
@@ -190,11 +198,12 @@ impl Walk<'_> {
         }
     }
 
-    /// What stands in the file, and what it became; but never what may be a secret of the environment.
+    /// What stands in the file, and what it became; but never a secret, nor what may be one of the environment.
     fn found(&self, value: &Value, written: Option<&str>, shape: Shape<'_>) -> String {
         match written {
-            Some(written) if shape.is_secret() => quoted(written),
+            Some(written) if shape.may_be_secret() => quoted(written),
             Some(written) => format!("{} from {}", describe(value), quoted(written)),
+            None if shape.is_secret() => "a text".to_owned(),
             None => describe(value),
         }
     }
@@ -238,6 +247,9 @@ fn fit(value: &Value, shape: Shape<'_>) -> Result<(), Misfit> {
 fn fit_text(text: &str, shape: Shape<'_>) -> Result<(), Misfit> {
     if let Some(words) = shape.words() {
         return fit_word(text, &words);
+    }
+    if text.is_empty() && shape.wants_text() {
+        return Err(Misfit::plain());
     }
     shape.format().map_or(Ok(()), |format| (format.read)(text))?;
     match (shape.range(), Size::read(text)) {

@@ -103,6 +103,16 @@ impl<'s> Shape<'s> {
         self.node.get("minItems").and_then(Json::as_u64).is_some_and(|least| least > 0)
     }
 
+    /// How many items a list may have at most.
+    pub fn most_items(self) -> Option<usize> {
+        self.node.get("maxItems").and_then(Json::as_u64).and_then(|most| most.try_into().ok())
+    }
+
+    /// Whether a text must not be empty.
+    pub fn wants_text(self) -> bool {
+        self.node.get("minLength").and_then(Json::as_u64).is_some_and(|least| least > 0)
+    }
+
     /// Whether a list's items must differ.
     pub fn wants_differing_items(self) -> bool {
         self.node.get("uniqueItems").is_some_and(|unique| unique == true)
@@ -120,9 +130,14 @@ impl<'s> Shape<'s> {
         self.text("format").and_then(units::format)
     }
 
-    /// Whether the text may be a secret, which a diagnostic must not repeat when it comes from the environment.
+    /// Whether the text is a secret, which no diagnostic may repeat.
     pub fn is_secret(self) -> bool {
-        [units::HeaderValue::FORMAT, units::Secret::FORMAT].map(Some).contains(&self.text("format"))
+        self.text("format") == Some(units::Secret::FORMAT)
+    }
+
+    /// Whether the text may be a secret, which a diagnostic must not repeat when it comes from the environment.
+    pub fn may_be_secret(self) -> bool {
+        self.is_secret() || self.text("format") == Some(units::HeaderValue::FORMAT)
     }
 
     /// The least and the greatest number allowed; of sizes, in bytes.
@@ -145,7 +160,7 @@ impl<'s> Shape<'s> {
         }
         match self.kind() {
             Kind::Map if self.is_open() => "a map".to_owned(),
-            Kind::Map => format!("a map with the keys {}", self.keys().collect::<Vec<_>>().join(", ")),
+            Kind::Map => map_expected(&self.keys().collect::<Vec<_>>()),
             Kind::List if self.wants_items() => "a list with at least one item".to_owned(),
             Kind::List => "a list".to_owned(),
             Kind::Flag => "true or false".to_owned(),
@@ -155,7 +170,11 @@ impl<'s> Shape<'s> {
     }
 
     fn text_expected(self) -> String {
-        let expected = self.format().map_or("text", |format| format.expected);
+        let expected = match self.format() {
+            Some(format) => format.expected,
+            None if self.wants_text() => "text that is not empty",
+            None => "text",
+        };
         format!("{expected}{}", self.range_in_words(|bytes| Size::from_bytes(bytes).write()))
     }
 
@@ -181,6 +200,14 @@ impl<'s> Shape<'s> {
 
     fn list(self, keyword: &str) -> &'s [Json] {
         self.node.get(keyword).and_then(Json::as_array).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn map_expected(keys: &[&str]) -> String {
+    match keys {
+        [] => "an empty map: {}".to_owned(),
+        [only] => format!("a map with the key {only}"),
+        several => format!("a map with the keys {}", several.join(", ")),
     }
 }
 

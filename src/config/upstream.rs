@@ -16,6 +16,7 @@ pub use limits::{AdaptiveLimit, UpstreamLimits};
 pub use retry::{Backoff, Budget, Retry, RetryOn, RetryWord};
 
 use crate::config::units::{Duration, HeaderName, Ratio};
+use crate::limits::ENDPOINTS;
 
 /// A group of servers that answer the same requests: exactly one of `endpoints` and `discovery`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,7 +28,7 @@ use crate::config::units::{Duration, HeaderName, Ratio};
 pub struct Upstream {
     /// The servers.
     #[serde(default)]
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = ENDPOINTS))]
     pub endpoints: Option<Vec<Endpoint>>,
     /// Where the list of servers comes from.
     #[serde(default)]

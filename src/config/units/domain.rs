@@ -48,6 +48,7 @@ fn is_label(label: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::units::assert_reads;
 

@@ -55,6 +55,7 @@ fn guess(text: &str) -> Misfit {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::units::assert_reads;
 

@@ -62,6 +62,7 @@ pub struct HashKey {
     pub cookie: Option<CookieName>,
     /// The value of this query parameter.
     #[serde(default)]
+    #[schemars(length(min = 1))]
     pub query: Option<String>,
     /// The client's address, behind trusted proxies the one that they name. Only `true` makes sense.
     #[serde(default)]

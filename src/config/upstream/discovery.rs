@@ -32,7 +32,7 @@ impl Endpoint {
 
 /// A file that is nothing but a list of servers. An empty one is most likely one that is just being written.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct EndpointList(#[schemars(length(min = 1))] pub Vec<Endpoint>);
+pub struct EndpointList(#[schemars(length(min = 1, max = limits::ENDPOINTS))] pub Vec<Endpoint>);
 
 /// One server with its share and rank.
 #[derive(Debug, Deserialize, JsonSchema)]

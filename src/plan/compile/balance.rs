@@ -25,9 +25,6 @@ fn plan_key(path: &KeyPath, key: &upstream::HashKey, faults: &mut Vec<Fault>) ->
             faults.push(Fault::new(path.key(name), "false", "true, or another key"));
         }
     }
-    if query.as_ref().is_some_and(String::is_empty) {
-        faults.push(Fault::new(path.key("query"), "no name", "the name of a query parameter"));
-    }
     let header = header.as_ref().map(|header| HashKey::Header(header.name.clone()));
     let cookie = cookie.as_ref().map(|cookie| HashKey::Cookie(cookie.as_str().into()));
     let query = query.as_ref().map(|query| HashKey::Query(query.as_str().into()));

@@ -1,13 +1,15 @@
 //! How endpoints are watched: health checks and ejection.
 
 use http::Method;
+use http::header::HOST;
 
-use crate::config::units::{Pattern, Unit};
+use crate::config::units::{HeaderName, Pattern, Unit};
 use crate::config::upstream::health::{self, GrpcCheck, TcpCheck};
 use crate::config::upstream::{self, Status};
 use crate::config::{Fault, KeyPath};
 use crate::health::ejection::Ejection;
 use crate::health::probe::Thresholds;
+use crate::plan::compile::headers;
 use crate::plan::{Check, CheckKind, HttpCheck};
 
 /// The check; none if there is a fault in it.
@@ -49,7 +51,7 @@ pub fn thresholds(check: &upstream::Check) -> Thresholds {
 }
 
 fn plan_http(path: &KeyPath, check: &health::HttpCheck, faults: &mut Vec<Fault>) -> Option<HttpCheck> {
-    let health::HttpCheck { path: target, method, host, headers, expect, body_contains, body_matches } =
+    let health::HttpCheck { path: target, method, host, headers: extra, expect, body_contains, body_matches } =
         check;
     let method = method.as_ref().map_or(Method::GET, |method| method.0.clone());
     let target = target.as_ref().map_or("/", |target| target.as_str());
@@ -59,10 +61,8 @@ fn plan_http(path: &KeyPath, check: &health::HttpCheck, faults: &mut Vec<Fault>)
         faults
             .push(Fault::new(path.key(key), "this beside method HEAD", "it where there is a body").at_key());
     }
-    for (name, _) in headers.iter().filter(|(name, _)| is_ours(&name.name)) {
-        let at = path.key("headers").key(&name.written);
-        faults.push(Fault::new(at, "a header that the check itself sends", "another one").at_key());
-    }
+    faults.extend(headers::doubles(&path.key("headers"), extra));
+    faults.extend(extra.iter().filter_map(|(name, _)| ours(&path.key("headers"), name)));
     let matches = match body_matches {
         Some(pattern) => Some(as_bytes(&path.key("body_matches"), pattern, faults)?),
         None => None,
@@ -71,7 +71,7 @@ fn plan_http(path: &KeyPath, check: &health::HttpCheck, faults: &mut Vec<Fault>)
         method,
         path: target.to_owned(),
         host: host.as_ref().map(Unit::write),
-        headers: headers.iter().map(|(name, value)| (name.name.clone(), value.0.clone())).collect(),
+        headers: extra.iter().map(|(name, value)| (name.name.clone(), value.0.clone())).collect(),
         expect: expect
             .as_deref()
             .map_or_else(|| vec![(200, 299)], |expect| expect.iter().map(range).collect()),
@@ -80,9 +80,16 @@ fn plan_http(path: &KeyPath, check: &health::HttpCheck, faults: &mut Vec<Fault>)
     })
 }
 
-fn is_ours(name: &http::HeaderName) -> bool {
-    use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-    [CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING].contains(name)
+/// What the check itself sends.
+fn ours(path: &KeyPath, header: &HeaderName) -> Option<Fault> {
+    let expected = match &header.name {
+        name if *name == HOST => "the key host instead",
+        name if headers::is_of_the_connection(name) => {
+            "no header that belongs to the connection or frames the message"
+        }
+        _ => return None,
+    };
+    Some(Fault::new(path.key(&header.written), format!("the header {}", header.name), expected).at_key())
 }
 
 fn range(status: &Status) -> (u16, u16) {

@@ -51,14 +51,15 @@ pub fn of_route(
     }
 }
 
-type Edits = Map<Name, Value>;
+/// Headers and their values, as they are written.
+pub type Edits = Map<Name, Value>;
 
 fn plan(edits: &Edits) -> Vec<(HeaderName, HeaderValue)> {
     edits.iter().map(|(name, value)| (name.name.clone(), value.0.clone())).collect()
 }
 
 /// `X-Team` and `x-team` are one header, which cannot be set to two values. To add two is no contradiction.
-fn doubles(path: &KeyPath, set: &Edits) -> Vec<Fault> {
+pub fn doubles(path: &KeyPath, set: &Edits) -> Vec<Fault> {
     let mut seen: HashMap<&HeaderName, &str> = HashMap::new();
     let mut faults = Vec::new();
     for (name, _) in set.iter() {
@@ -92,7 +93,8 @@ fn wrong_host(at: KeyPath, name: &HeaderName, value: &Value) -> Option<Fault> {
     Some(Fault::new(at, format!("{:?}", value.0), "a host name or address, with or without a port"))
 }
 
-fn is_of_the_connection(name: &HeaderName) -> bool {
+/// Whether a field is not the operator's to set.
+pub fn is_of_the_connection(name: &HeaderName) -> bool {
     const NAMES: [&str; 9] = [
         "connection",
         "content-length",

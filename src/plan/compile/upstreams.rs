@@ -108,9 +108,10 @@ fn discovered(path: &KeyPath, discovery: &Discovery, faults: &mut Vec<Fault>) ->
     let Discovery { dns, port, srv, file, resolver, refresh } = discovery;
     let resolver = resolver.map(|resolver| resolver.0);
     let refresh = refresh.map(|refresh| refresh.as_std());
-    let mut only_beside = |key: &str, there: bool, what: &str| {
+    let mut only_beside = |key: &str, there: bool, here: &str, what: &str| {
         if there {
-            faults.push(Fault::new(path.key(key), "this", format!("it beside {what} only")).at_key());
+            let (found, expected) = (format!("this beside {here}"), format!("it beside {what} only"));
+            faults.push(Fault::new(path.key(key), found, expected).at_key());
         }
     };
     match (dns, srv, file) {
@@ -122,13 +123,13 @@ fn discovered(path: &KeyPath, discovery: &Discovery, faults: &mut Vec<Fault>) ->
             Members::Dns { name, port: port.unwrap_or_default(), resolver, refresh }
         }
         (_, Some(name), _) => {
-            only_beside("port", port.is_some(), "dns");
+            only_beside("port", port.is_some(), "srv", "dns");
             let (name, refresh) = (name.as_str().to_owned(), refresh.unwrap_or(NAMES_REFRESH));
             Members::Srv { name, resolver, refresh }
         }
         (_, _, file) => {
-            only_beside("port", port.is_some(), "dns");
-            only_beside("resolver", resolver.is_some(), "dns or srv");
+            only_beside("port", port.is_some(), "file", "dns");
+            only_beside("resolver", resolver.is_some(), "file", "dns or srv");
             let path = file.as_ref().map(|file| file.0.clone()).unwrap_or_default();
             Members::File { path, refresh: refresh.unwrap_or(FILE_REFRESH) }
         }
@@ -184,12 +185,15 @@ fn plan_adaptive(
     let usual = upstream::AdaptiveLimit::default();
     let mut above = |key: &str, number: usize, usual: usize| {
         if number > max && number != usual {
-            let found = format!("{number} above the {max} that requests and connections allow");
+            let found = format!("{number}, above the {max} that requests and connections allow");
             faults.push(Fault::new(path.key(key), found, "no more than that"));
         }
     };
     above("min", *min, usual.min);
     above("start", *start, usual.start);
+    if start < min && *min <= max && *start != usual.start {
+        faults.push(Fault::new(path.key("start"), format!("{start}, below min"), format!("at least {min}")));
+    }
     let min = (*min).min(max);
     adaptive::Policy { min, start: (*start).clamp(min, max), max }
 }
