@@ -1,6 +1,6 @@
 //! How much one client may take, and how much one upstream is given.
 //!
-//! Two things run out: connections on the client's side, requests at a time on the upstream's. For the latter, [`line`]
+//! Two things run out: connections on the client's side, requests at a time on the upstream's. For the latter, [`mod@line`]
 //! says who is let in and who waits, and [`adaptive`] finds out how many an upstream bears.
 //!
 //! One client that opens all the connections a listener allows shuts everybody else out. A [`Census`] counts open

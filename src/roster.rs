@@ -70,7 +70,7 @@ pub struct Wanted<'w> {
     pub bodiless: bool,
 }
 
-/// Who is asked. The endpoint counts it as under way until [`Roster::release`].
+/// Who is asked. The endpoint counts it as under way until [`Roster::end`].
 #[derive(Clone, Copy, Debug)]
 pub struct Choice<E> {
     /// Its place.
@@ -294,23 +294,23 @@ impl<E: Clone> Roster<E> {
         }
     }
 
-    /// A request at an endpoint has been answered to the last byte, or has failed. It is under way until it is released.
-    pub fn heard(&mut self, id: SeatId, trial: bool, ended: Ended, now: Moment) -> Events {
+    /// A request at an endpoint has been answered to the last byte, has failed, or was given up.
+    pub fn end(&mut self, id: SeatId, trial: bool, ended: Ended, now: Moment) -> Events {
         let mut events = Events::new();
         let Some(seat) = seat_of(&mut self.seats, id) else { return events };
+        let ended = seat.weigh(ended, &self.policy.ejection, now);
+        seat.release();
+        self.in_flight -= 1;
         let why = seat.hear(ended, &self.policy.ejection, now);
         if matches!(ended, Ended::Badly | Ended::Silent) {
             events.push(Event::Doubted(id));
         }
-        match (trial, ended) {
-            (true, Ended::Unknown) => self.abandon_trial(id),
-            (true, _) => self.end_trial(id, ended, now, &mut events),
-            (false, Ended::Well(latency)) => self.weigh(id, latency, now, &mut events),
-            (false, _) => {
-                if let Some(why) = why {
-                    self.eject(id, why, now, &mut events);
-                }
-            }
+        match (trial, ended, why) {
+            (true, Ended::Unknown, _) => seat.breaker.abandon_trial(),
+            (true, ..) => self.end_trial(id, ended, now, &mut events),
+            (false, Ended::Well(latency), _) => self.weigh(id, latency, now, &mut events),
+            (false, _, Some(why)) => self.eject(id, why, now, &mut events),
+            (false, _, None) => {}
         }
         events
     }
@@ -327,12 +327,6 @@ impl<E: Clone> Roster<E> {
             }
         }
         self.settle(now, events);
-    }
-
-    fn abandon_trial(&mut self, id: SeatId) {
-        if let Some(seat) = self.seat(id) {
-            seat.breaker.abandon_trial();
-        }
     }
 
     /// Whether an endpoint that answers takes so long that it does not count. Looked at only where an answer was slow.
@@ -365,19 +359,6 @@ impl<E: Clone> Roster<E> {
         seat.breaker.open(why, base, now);
         events.push(Event::Ejected(id, why));
         self.settle(now, events);
-    }
-
-    /// A request is no longer under way. A trial that was never heard of can be made again.
-    pub fn release(&mut self, id: SeatId, unheard_trial: bool) {
-        let Some(seat) = self.seat(id) else { return };
-        seat.in_flight -= 1;
-        if unheard_trial {
-            seat.breaker.abandon_trial();
-        }
-        if seat.in_flight == 0 {
-            seat.unheard_since = None;
-        }
-        self.in_flight -= 1;
     }
 
     /// A check of an endpoint has ended. Where no checks are made, one may still have been made because nobody could be

@@ -199,13 +199,9 @@ impl Upstream {
         self.roster.lock().spoke(seat, latency, self.clock.now());
     }
 
-    fn heard(&self, seat: SeatId, trial: bool, ended: Ended) {
-        let events = self.roster.lock().heard(seat, trial, ended, self.clock.now());
+    fn end(&self, seat: SeatId, trial: bool, ended: Ended) {
+        let events = self.roster.lock().end(seat, trial, ended, self.clock.now());
         self.tell(&events);
-    }
-
-    fn release(&self, seat: SeatId, unheard_trial: bool) {
-        self.roster.lock().release(seat, unheard_trial);
     }
 
     /// A check has ended. Whether its verdict is in doubt now.

@@ -16,7 +16,9 @@ pub enum Ended {
     Badly,
     /// No answer: no connection, a broken one, or none in time.
     Silent,
-    /// It says nothing about the endpoint: the client went away.
+    /// The client went away after it had waited in vain for so long.
+    GivenUp(Duration),
+    /// It says nothing about the endpoint.
     Unknown,
 }
 
@@ -65,7 +67,7 @@ impl Tally {
     pub fn count(&mut self, ended: Ended, policy: &Ejection, now: Moment) -> Option<Why> {
         let bucket = self.bucket(policy.window, now);
         match ended {
-            Ended::Unknown => None,
+            Ended::Unknown | Ended::GivenUp(_) => None,
             Ended::Well(latency) => {
                 bucket.well = bucket.well.saturating_add(1);
                 bucket.latency = bucket.latency.saturating_add(latency);

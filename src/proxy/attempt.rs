@@ -190,7 +190,8 @@ pub(super) fn answered(session: &Session, response: &ResponseHeader, exchange: &
     if status < 500 {
         exchange.permit.iter().for_each(|permit| permit.answered(latency)); // a failure can be quick where all else is slow
     }
-    if !is_made_again(session, exchange, Reached::Status(status)) {
+    let retried = exchange.forward().is_some_and(|forward| forward.retry.when.statuses.contains(&status));
+    if !(retried && is_made_again(session, exchange, Reached::Status(status))) {
         return Ok(());
     }
     exchange.present.iter_mut().for_each(|present| present.rejected = true);

@@ -197,16 +197,16 @@ impl Exchange {
     /// Ends the attempt under way: its lease goes back, its outcome is counted.
     pub(super) fn close_attempt(&mut self, cancelled: bool) {
         let Some(present) = self.present.take() else { return };
-        let Present { call, mut lease, began, answer, rejected } = present;
+        let Present { call, lease, began, answer, rejected } = present;
         let report = call.report();
         let outcome = if rejected { Outcome::Rejected } else { outcome(&report, cancelled) };
-        lease.heard(ended(&report, answer, cancelled));
         lease.endpoint().metrics().attempted(outcome);
         let first_byte = report.first_byte.map(|at| at.saturating_duration_since(began));
         if let (Some(permit), Outcome::Timeout, None) = (&self.permit, outcome, first_byte) {
             permit.timed_out();
         }
         let endpoint = lease.endpoint().clone();
+        lease.end(ended(&report, answer, cancelled));
         self.attempts.push(Attempt {
             endpoint,
             outcome,
@@ -227,6 +227,9 @@ fn ended(report: &Report, answer: Option<(u16, Duration)>, cancelled: bool) -> E
         (Some(_), _) => Ended::Silent,
         (None, Some((status, _))) if says_no(status) => Ended::Badly,
         (None, Some((_, latency))) if !cancelled => Ended::Well(latency),
+        (None, None) if cancelled => {
+            report.sent.map_or(Ended::Unknown, |sent| Ended::GivenUp(sent.elapsed()))
+        }
         (None, _) => Ended::Unknown,
     }
 }

@@ -20,6 +20,12 @@ const SILENCE: Duration = Duration::from_millis(20);
 /// Or so many times what it usually takes.
 const SILENCE_FACTOR: u32 = 4;
 
+/// A client that leaves before this may just have changed its mind.
+const GIVEN_UP: Duration = Duration::from_secs(1);
+
+/// Or before so many times what an answer usually takes.
+const GIVEN_UP_FACTOR: u32 = 10;
+
 /// One member.
 #[derive(Debug)]
 pub struct Seat<E> {
@@ -126,11 +132,29 @@ impl<E> Seat<E> {
         }
     }
 
+    pub(super) fn release(&mut self) {
+        self.in_flight -= 1;
+        if self.in_flight == 0 {
+            self.unheard_since = None;
+        }
+    }
+
     pub(super) fn awaits_trial(&self, now: Moment, patience: Duration) -> bool {
         let Some(since) = self.breaker.awaits_trial(now) else { return false };
         let otherwise_fit =
             !self.member.drained && !matches!(self.probe, Some(Probe::Unknown | Probe::Down { .. }));
         otherwise_fit && now.since(since) >= patience
+    }
+
+    /// Clients have their own patience, and some have less than the proxy: an endpoint that hangs would be known by nothing
+    /// but their leaving. One that left after far longer than an answer usually takes counts as not answered.
+    pub(super) fn weigh(&self, ended: Ended, policy: &Ejection, now: Moment) -> Ended {
+        let usual = self.tally.sum(policy.window, now).average().unwrap_or_default();
+        match ended {
+            Ended::GivenUp(waited) if waited > GIVEN_UP.max(usual * GIVEN_UP_FACTOR) => Ended::Silent,
+            Ended::GivenUp(_) => Ended::Unknown,
+            ended => ended,
+        }
     }
 
     /// It has begun to answer, so long after it was asked.
@@ -142,7 +166,7 @@ impl<E> Seat<E> {
     /// Whether what was heard is reason to eject it.
     pub(super) fn hear(&mut self, ended: Ended, policy: &Ejection, now: Moment) -> Option<Why> {
         match ended {
-            Ended::Unknown => return None,
+            Ended::Unknown | Ended::GivenUp(_) => return None,
             Ended::Well(_) => self.doubted = None,
             Ended::Badly | Ended::Silent => {
                 self.latency.failed(now);

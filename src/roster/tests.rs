@@ -82,9 +82,7 @@ impl Play {
         if let Ended::Well(latency) = ended {
             self.roster.spoke(choice.seat, latency, self.now);
         }
-        let events = self.roster.heard(choice.seat, choice.trial, ended, self.now);
-        self.roster.release(choice.seat, false);
-        events
+        self.roster.end(choice.seat, choice.trial, ended, self.now)
     }
 
     /// Requests until one has met this endpoint; the others are answered.
@@ -194,7 +192,7 @@ fn a_trial_that_is_given_up_is_made_again() {
     play.fail(2, 3);
     play.pass(Duration::from_secs(10));
     let trial = play.get().unwrap();
-    play.roster.release(trial.seat, true);
+    play.end(trial, Ended::Unknown);
     assert!(play.get().unwrap().trial);
 }
 
@@ -285,6 +283,23 @@ fn a_careful_request_avoids_who_is_silent() {
 }
 
 #[test]
+fn who_is_left_by_clients_that_waited_long_is_ejected_and_by_others_not() {
+    let mut play = Play::round_robin(POLICY, 3);
+    for (waited, out) in [(900, false), (1_100, true)] {
+        for _ in 0..3 {
+            play.meet(2, Ended::GivenUp(Duration::from_millis(waited)));
+        }
+        assert_eq!(play.fitness(2) != Fitness::Fit, out, "{waited} ms");
+    }
+    let mut slow = Play::round_robin(POLICY, 3);
+    slow.meet(2, Ended::Well(Duration::from_secs(1)));
+    for _ in 0..3 {
+        slow.meet(2, Ended::GivenUp(Duration::from_secs(5)));
+    }
+    assert_eq!(slow.fitness(2), Fitness::Fit, "it often takes that long");
+}
+
+#[test]
 fn a_slow_upload_is_no_silence_of_the_endpoint() {
     let mut play = Play::round_robin(POLICY, 1);
     let tried = Tried::default();
@@ -370,9 +385,8 @@ fn members_that_stay_keep_what_is_known_and_those_that_leave_are_forgotten() {
     play.set_members(&[stays[0], stays[1], member(4)]);
     assert_eq!(play.seat(4).slot, seat.slot, "a free slot is used again");
     for _ in 0..10 {
-        play.roster.heard(seat, false, Ended::Badly, play.now);
+        play.roster.end(seat, false, Ended::Badly, play.now);
     }
-    play.roster.release(seat, false);
     assert_eq!(play.fitness(4), Fitness::Fit, "what is said of the one before is not its own");
     assert_eq!(play.roster.member(play.seat(4)).unwrap().in_flight(), 0);
 }

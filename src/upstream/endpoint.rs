@@ -74,14 +74,14 @@ pub struct Lease {
     endpoint: Arc<Endpoint>,
     seat: SeatId,
     trial: bool,
-    heard: bool,
+    ended: Ended,
     _counted: Held,
 }
 
 impl Lease {
     pub(super) fn take(upstream: Arc<Upstream>, choice: Choice<Arc<Endpoint>>, counted: Held) -> Lease {
         let Choice { seat, endpoint, trial, reason: _ } = choice;
-        Lease { upstream, endpoint, seat, trial, heard: false, _counted: counted }
+        Lease { upstream, endpoint, seat, trial, ended: Ended::Unknown, _counted: counted }
     }
 
     /// Whose lease it is.
@@ -104,20 +104,14 @@ impl Lease {
         self.upstream.spoke(self.seat, latency);
     }
 
-    /// The request was answered to the last byte, or has failed. A trial is decided by what is heard first.
-    pub fn heard(&mut self, ended: Ended) {
-        self.upstream.heard(self.seat, self.trial && !self.heard, ended);
-        self.heard = true;
-    }
-
-    /// Whether it was.
-    pub fn is_heard(&self) -> bool {
-        self.heard
+    /// Gives it back: the request was answered to the last byte, or has failed.
+    pub fn end(mut self, ended: Ended) {
+        self.ended = ended;
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.upstream.release(self.seat, self.trial && !self.heard);
+        self.upstream.end(self.seat, self.trial, self.ended);
     }
 }

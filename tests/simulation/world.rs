@@ -454,8 +454,7 @@ impl World {
         if let Ended::Well(latency) = ended {
             self.roster.spoke(choice.seat, latency, self.now);
         }
-        let events = self.roster.heard(choice.seat, choice.trial, ended, self.now);
-        self.roster.release(choice.seat, false);
+        let events = self.roster.end(choice.seat, choice.trial, ended, self.now);
         self.hear_events(&events);
     }
 
