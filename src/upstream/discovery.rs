@@ -8,7 +8,7 @@
 //! | source | asked again |
 //! |---|---|
 //! | a [name](dns), or its [services](srv) | when the answer's lifetime is over; soon, and then less and less soon, while it fails |
-//! | a [file] | at fixed intervals |
+//! | a [file](mod@file) | at fixed intervals |
 
 mod dns;
 mod file;
