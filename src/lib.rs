@@ -26,13 +26,22 @@
 //! 3. [`listen::client`] shows Pingora exactly this one request. Pingora calls [`proxy`] back, in this order:
 //! 4. `proxy::arrive` finds the route in the [`routing::Table`], answers what needs no upstream, and waits for a place at the
 //!    upstream's [`Gate`](upstream::Gate).
-//! 5. `proxy::attempt` has [`balance`] choose an endpoint and takes a [`Lease`](upstream::Lease) on it; the
-//!    [`Call`](upstream::call::Call) takes a connection from the [`Pool`](upstream::Pool) or opens one.
+//! 5. `proxy::attempt` has the [`roster`] choose an endpoint and takes a [`Lease`](upstream::Lease) on it; the
+//!    [`Call`](upstream::call::Call) takes a connection from the [`Pool`](upstream::Pool) or opens one. Where there is
+//!    nobody to ask, the request waits for the first endpoint that comes back.
 //! 6. `proxy::forward` makes the head that the endpoint gets: hop-by-hop fields out, forwarding fields in.
 //! 7. [`upstream::stream`] judges the answer's head and follows it to its last byte, within its deadlines.
-//! 8. If the attempt fails, [`retry::verdict`] says whether there is another. Then `proxy::reply` passes the answer on, or
-//!    `proxy::fail` says with a [`Cause`](failure::Cause) why there is none.
+//! 8. If the attempt fails, or the answer says that another endpoint might do better, [`retry::next`] says whether there is
+//!    another attempt, and when. Then `proxy::reply` passes the answer on, or `proxy::fail` says with a
+//!    [`Cause`](failure::Cause) why there is none.
 //! 9. `proxy::finish` counts and logs. Dropping the exchange gives everything back.
+//!
+//! # The life of an endpoint
+//!
+//! [`upstream::discovery`] finds it, [`upstream::keeper`] has it [checked](upstream::check), and the [`roster`] hears of
+//! both, and of what became of every request. [`health`] makes a verdict of that, and of all verdicts the shares of the
+//! load. The same decisions are played through in virtual time by `tests/simulation.rs`, and against real servers that
+//! are killed, stopped and made to lie by `tests/faults.rs`.
 //!
 //! # Questions, and where they are answered
 //!
@@ -40,7 +49,12 @@
 //! |---|---|
 //! | Why was I given a 503? | [`failure`] has every cause; the access log says which |
 //! | Which route wins? | [`routing`], at the top |
-//! | When is a request sent twice? | [`retry`] |
+//! | When is a request sent twice? | [`retry`]; how often, [`retry::budget`] |
+//! | Why is an endpoint out, and when is it in again? | [`health`], [`health::ejection`], [`health::probe`] |
+//! | Which endpoint is asked? | [`roster`], [`balance`]; how much each gets, [`health::rotation`] |
+//! | What does `max_ejected` do, why that default? | [`config::upstream::health`] |
+//! | When is an idle connection used again? | [`upstream::pool`], [`health::warmth`] |
+//! | Who waits, who is refused, and what is the limit? | [`limit::line`], [`limit::adaptive`] |
 //! | How are endpoints found? | [`upstream::discovery`] |
 //! | What is refused as malformed? | [`hygiene`] |
 //! | How long may what take? | [`plan::ListenerTimeouts`], [`plan::Timeouts`] |
@@ -52,20 +66,24 @@
 //!
 //! *Upstream*: a named group of endpoints that answer the same requests. *Endpoint*: one server of it. *Lease*: one
 //! attempt's claim on an endpoint. *Attempt*: one call to one endpoint; an *exchange* has one or more. *Gate*: how many
-//! requests an upstream bears; those that wait are *pending*. *Drain*: serve on, but let nobody new in. *Generation*: the
-//! number of a snapshot. *Parked*: a connection between two requests. *Cause*: why there was no upstream's answer.
+//! requests an upstream bears; those that wait are *pending*. *Roster*: who is a member of an upstream, in which *slot*.
+//! *Tier*: the rank of an endpoint; the next gets what the one before cannot carry. *Ejection*: being out because requests
+//! failed; the breaker is then open, and half-open while one request, the *trial*, finds out. *Doubt*: a suspicion that is
+//! no verdict yet; a *careful* request, which cannot be repeated, avoids it. *Panic*: so few endpoints are fit that health
+//! is ignored. *Drain*: serve on, but let nobody new in. *Generation*: the number of a snapshot. *Parked*: a connection
+//! between two requests. *Cause*: why there was no upstream's answer.
 //!
 //! # Who may know whom
 //!
 //! A room imports from the groups above its own, and within its group only from rooms that stand before it here:
-//! `hygiene` from `routing`, `upstream` from `watchdog`, `runtime` from `upstream`, `proxy` from `listen`; those of
+//! `hygiene` from `routing`, `roster` from `health` and `balance`, `upstream` from `watchdog`, `runtime` from `upstream`, `proxy` from `listen`; those of
 //! `process` are free among themselves. The table in `tests/architecture.rs` says it room by room, and fails the build.
 //!
 //! | group | rooms | may not know |
 //! |---|---|---|
 //! | words | [`clock`] [`failure`] [`limits`] | anything else |
 //! | config | [`config`] | the domain, Pingora, tokio |
-//! | domain (pure) | [`routing`] [`balance`] [`limit`] [`retry`] [`hygiene`] [`answer`] | IO, tokio, Pingora, config, logging, the time |
+//! | domain (pure) | [`routing`] [`health`] [`balance`] [`roster`] [`limit`] [`retry`] [`hygiene`] [`answer`] | IO, tokio, Pingora, config, logging, the time |
 //! | plan | [`plan`] | tokio, Pingora, the disk |
 //! | observe | [`observe`] | the domain, plan, runtime, proxy |
 //! | live | [`watchdog`] [`upstream`] [`runtime`] | config, proxy, admin |

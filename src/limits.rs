@@ -88,6 +88,28 @@ pub const LINGER_BYTES: usize = 1024 * 1024;
 /// Most connections that linger at the same time; further ones are closed at once.
 pub const LINGERING_CONNECTIONS: usize = 256;
 
+/// Bytes of an answer's body that a health check looks at. A page that says how a server is has its word near the top;
+/// more would be held for every endpoint at the same time.
+pub const CHECK_BODY_BYTES: usize = 64 * 1024;
+
+/// Largest message of a gRPC health check's answer: it is one number, and room for what the protocol may add to it.
+pub const CHECK_MESSAGE_BYTES: usize = 1024;
+
+/// Largest header section of a gRPC health check's answer, and of its trailers: as gRPC's own libraries set it.
+pub const CHECK_HEADER_BYTES: u32 = 16 * 1024;
+
+/// How long a health check whose verdict stands waits for the endpoint to close the connection. An endpoint that was
+/// asked to close does so right behind its answer, which is here already.
+pub const CHECK_PARTING: Duration = Duration::from_millis(50);
+
+/// How long a connection may take to an endpoint that has no health check, while requests wait for it: one lost packet
+/// costs a second, and the next attempt comes sooner than that.
+pub const CONNECT_CHECK: Duration = Duration::from_millis(500);
+
+/// Endpoints of one upstream that are checked at full pace while requests wait for one of them. More share the pace of
+/// so many, a thousand checks a second in all: looking for life must not take the processor from those who live.
+pub const HURRIED_ENDPOINTS: usize = 50;
+
 /// Bytes of a next (pipelined) request that are read ahead while the present one is being answered.
 pub const READ_AHEAD_BYTES: usize = 8 * 1024;
 

@@ -135,7 +135,7 @@ pub struct Route {
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Ask an upstream.
-    Forward(Forward),
+    Forward(Box<Forward>),
     /// Send the client elsewhere.
     Redirect {
         /// The `Location`.

@@ -9,7 +9,8 @@
 //!   9.2.2) whose body can be sent again goes on; to another endpoint if there is one, else to the same on a fresh
 //!   connection, because what broke was most likely an idle connection closed from the other side (RFC 9112, 9.3.1).
 //! * **No answer in time**, or **an answer that says no** (such as 503): the same, but only to another endpoint.
-//! * **Malformed, or broken within the answer**: never.
+//! * **What is no answer**: the same; an endpoint that talks nonsense has most likely carried nothing out, but who knows.
+//! * **An answer that has begun to reach the client**: never.
 //!
 //! What is safe is still load. An upstream that fails is often one that has too much to do, so repeated attempts have a
 //! [`budget`], and those that would meet the same endpoint, or one that may be as busy, [wait](backoff) first.
@@ -57,11 +58,13 @@ pub enum Reached {
     Nothing,
     /// The request was sent, in part or whole, and the connection broke before the answer's header section was whole.
     Upstream,
+    /// It was sent, and what came back is not an answer.
+    Nonsense,
     /// It was sent, and no answer came in time.
     Silence,
     /// An answer with this status; nothing of it has reached the client.
     Status(u16),
-    /// An answer began that cannot be taken back, or cannot be understood.
+    /// An answer has begun to reach the client and cannot be taken back.
     Answer,
 }
 
@@ -141,8 +144,11 @@ pub fn verdict(failed: &Failed<'_>) -> Verdict {
         _ if !failed.replayable => Verdict::Enough("the body cannot be sent again"),
         _ if failed.made >= failed.policy.attempts => Verdict::Enough("no attempts left"),
         Reached::Upstream if !when.reset => Verdict::Enough("retry.when has no reset"),
-        Reached::Upstream => Verdict::Again { costs: true, waits: !failed.others },
+        // two that break in a row are no chance: the third may be about to, and will say so in a moment
+        Reached::Upstream => Verdict::Again { costs: true, waits: !failed.others || failed.made > 1 },
         _ if !failed.others => Verdict::Enough("every endpoint was tried"),
+        Reached::Nonsense if !when.reset => Verdict::Enough("retry.when has no reset"),
+        Reached::Nonsense => Verdict::Again { costs: true, waits: false },
         Reached::Silence if !when.timeout => Verdict::Enough("retry.when has no timeout"),
         Reached::Silence => Verdict::Again { costs: true, waits: false },
         Reached::Status(status) if !when.statuses.contains(&status) => {
@@ -182,7 +188,7 @@ mod tests {
         Failed { policy, reached, idempotent: true, replayable: true, made: 1, left, others: true }
     }
 
-    const SENT: [Reached; 3] = [Reached::Upstream, Reached::Silence, Reached::Status(503)];
+    const SENT: [Reached; 4] = [Reached::Upstream, Reached::Nonsense, Reached::Silence, Reached::Status(503)];
 
     fn is_again(verdict: Verdict) -> bool {
         matches!(verdict, Verdict::Again { .. })

@@ -199,7 +199,7 @@ impl<E: Clone> Roster<E> {
             .or_else(|| self.balanced(wanted, now, random))
             .or_else(|| self.reserve(wanted))?;
         let seat = self.seats.get_mut(slot)?.as_mut()?;
-        seat.ask(reason == Reason::Trial, wanted.bodiless.then_some(now));
+        seat.ask((reason == Reason::Trial).then_some(now), wanted.bodiless.then_some(now));
         self.in_flight += 1;
         Some(Choice {
             seat: SeatId { slot, serial: seat.serial },
@@ -287,7 +287,14 @@ impl<E: Clone> Roster<E> {
         }
     }
 
-    /// A request at an endpoint has been answered, or has failed. It is under way until it is released.
+    /// An endpoint has begun to answer a request, so long after that was sent. Whether it ends well is not known yet.
+    pub fn spoke(&mut self, id: SeatId, latency: Duration, now: Moment) {
+        if let Some(seat) = self.seat(id) {
+            seat.speak(latency, now);
+        }
+    }
+
+    /// A request at an endpoint has been answered to the last byte, or has failed. It is under way until it is released.
     pub fn heard(&mut self, id: SeatId, trial: bool, ended: Ended, now: Moment) -> Events {
         let mut events = Events::new();
         let Some(seat) = seat_of(&mut self.seats, id) else { return events };
@@ -324,7 +331,7 @@ impl<E: Clone> Roster<E> {
 
     fn abandon_trial(&mut self, id: SeatId) {
         if let Some(seat) = self.seat(id) {
-            seat.breaker.set_trial(false);
+            seat.breaker.abandon_trial();
         }
     }
 
@@ -365,7 +372,7 @@ impl<E: Clone> Roster<E> {
         let Some(seat) = self.seat(id) else { return };
         seat.in_flight -= 1;
         if unheard_trial {
-            seat.breaker.set_trial(false);
+            seat.breaker.abandon_trial();
         }
         if seat.in_flight == 0 {
             seat.unheard_since = None;

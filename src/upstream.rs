@@ -195,6 +195,10 @@ impl Upstream {
         self.roster.lock().sent(seat, self.clock.now());
     }
 
+    fn spoke(&self, seat: SeatId, latency: Duration) {
+        self.roster.lock().spoke(seat, latency, self.clock.now());
+    }
+
     fn heard(&self, seat: SeatId, trial: bool, ended: Ended) {
         let events = self.roster.lock().heard(seat, trial, ended, self.clock.now());
         self.tell(&events);

@@ -126,8 +126,8 @@ pub enum State {
     HalfOpen {
         /// Since when.
         since: Moment,
-        /// That request is under way.
-        on_trial: bool,
+        /// Since when that request is under way.
+        on_trial: Option<Moment>,
         /// Why it was ejected.
         why: Why,
     },
@@ -170,20 +170,30 @@ impl Breaker {
         let State::Open { until, why } = self.state else { return false };
         let over = now >= until;
         if over {
-            self.state = State::HalfOpen { since: now, on_trial: false, why };
+            self.state = State::HalfOpen { since: now, on_trial: None, why };
         }
         over
     }
 
-    /// Whether a trial may begin.
-    pub fn awaits_trial(&self) -> bool {
-        matches!(self.state, State::HalfOpen { on_trial: false, .. })
+    /// Since when a trial may begin, if it may: one at a time, but an endless answer does not keep others from finding out.
+    pub fn awaits_trial(&self, now: Moment) -> Option<Moment> {
+        let State::HalfOpen { since, on_trial, .. } = self.state else { return None };
+        on_trial.is_none_or(|begun| now.since(begun) > self.last).then_some(since)
     }
 
-    /// Begins or abandons the trial.
-    pub fn set_trial(&mut self, under_way: bool) {
+    /// Begins a trial.
+    pub fn begin_trial(&mut self, now: Moment) {
+        self.set_trial(Some(now));
+    }
+
+    /// The trial has told nothing.
+    pub fn abandon_trial(&mut self) {
+        self.set_trial(None);
+    }
+
+    fn set_trial(&mut self, begun: Option<Moment>) {
         if let State::HalfOpen { on_trial, .. } = &mut self.state {
-            *on_trial = under_way;
+            *on_trial = begun;
         }
     }
 
@@ -216,12 +226,14 @@ mod tests {
         let mut breaker = Breaker::default();
         assert!(!breaker.is_ejected());
         breaker.open(WHY, BASE, at(100));
-        assert!(!breaker.wake(at(109)) && breaker.is_ejected() && !breaker.awaits_trial());
-        assert!(breaker.wake(at(110)) && breaker.awaits_trial() && breaker.is_ejected());
-        breaker.set_trial(true);
-        assert!(!breaker.awaits_trial(), "one at a time");
-        breaker.set_trial(false);
-        assert!(breaker.awaits_trial(), "a trial that was abandoned can be made again");
+        assert!(!breaker.wake(at(109)) && breaker.is_ejected() && breaker.awaits_trial(at(109)).is_none());
+        assert!(breaker.wake(at(110)) && breaker.is_ejected());
+        assert_eq!(breaker.awaits_trial(at(112)), Some(at(110)));
+        breaker.begin_trial(at(112));
+        assert_eq!(breaker.awaits_trial(at(122)), None, "one at a time");
+        assert_eq!(breaker.awaits_trial(at(123)), Some(at(110)), "unless that has no end");
+        breaker.abandon_trial();
+        assert_eq!(breaker.awaits_trial(at(113)), Some(at(110)), "one that was abandoned can be made again");
         breaker.close(at(111));
         assert!(!breaker.is_ejected());
     }

@@ -3,7 +3,7 @@
 //! Chunked bodies are read by many parsers on the road, and each that takes a chunk-size of `0x5`, a bare LF
 //! behind an extension or a blank before the line's end differs from one that does not. [`BodyScanner`]
 //! watches the bytes that pass without copying or holding any of them, and says where the message ends or
-//! that it has more than one reading.
+//! that it has more than one reading. Whoever wants to read the body is shown the content between the framing.
 //!
 //! The choice made here: RFC 9112, section 7.1, to the letter, but for two freedoms that have one reading:
 //! white space before a chunk extension's `;` (section 7.1.1), and the extension's own grammar, of which only
@@ -84,18 +84,27 @@ impl BodyScanner {
 
     /// Follows the next slice of the stream.
     pub fn feed(&mut self, bytes: &[u8]) -> Passed {
+        self.feed_to(bytes, |_| ())
+    }
+
+    /// The same, and shows what is content, piece by piece: without the lines between chunks, without trailers.
+    pub fn feed_to(&mut self, bytes: &[u8], mut reader: impl FnMut(&[u8])) -> Passed {
         let mut passed = 0;
         while passed < bytes.len() {
-            match self.at {
+            let rest = &bytes[passed..];
+            let content = match self.at {
                 At::End => return Passed::End(passed),
                 At::Broken(fault) => return Passed::Broken(fault),
-                At::Length(left) => passed += self.content(left, &bytes[passed..], At::Length, At::End),
-                At::Data(left) => passed += self.content(left, &bytes[passed..], At::Data, At::DataCr),
+                At::Length(left) => self.content(left, rest, At::Length, At::End),
+                At::Data(left) => self.content(left, rest, At::Data, At::DataCr),
                 at => {
                     self.at = self.frame(at, bytes[passed]).unwrap_or_else(At::Broken);
                     passed += 1;
+                    continue;
                 }
-            }
+            };
+            reader(&rest[..content]);
+            passed += content;
         }
         self.verdict(passed)
     }
@@ -299,6 +308,24 @@ mod tests {
     }
 
     #[test]
+    fn content_is_shown_without_its_framing() {
+        let rows = [
+            (Framing::Chunked, "5;a=b\r\nhello\r\n6\r\n world\r\n0\r\nX: y\r\n\r\nGET /"),
+            (Framing::Length(11), "hello worldGET /"),
+        ];
+        for (framing, stream) in rows {
+            for size in 1..=stream.len() {
+                let mut scanner = BodyScanner::new(framing);
+                let mut content = Vec::new();
+                for slice in stream.as_bytes().chunks(size) {
+                    scanner.feed_to(slice, |piece| content.extend_from_slice(piece));
+                }
+                assert_eq!(content, b"hello world", "{framing:?} in slices of {size}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_broken_stays_so() {
         let mut scanner = BodyScanner::new(Framing::Chunked);
         let verdict = scanner.feed(b"x");
@@ -317,9 +344,11 @@ mod tests {
         assert!(matches!(whole(Framing::Chunked, trailers(TRAILER_BYTES + 1).as_bytes()), Passed::Broken(_)));
     }
 
-    /// The end of a whole chunked body, read the slow and obvious way; `None` when it is broken or cut off.
-    fn reference(mut rest: &str) -> Option<usize> {
+    /// The end and the content of a whole chunked body, read the slow and obvious way; `None` when it is broken or cut
+    /// off.
+    fn reference(mut rest: &str) -> Option<(usize, String)> {
         let whole = rest.len();
+        let mut content = String::new();
         loop {
             let (line, after) = rest.split_once("\r\n")?;
             let (size, extension) = line.split_at(line.find([' ', '\t', ';']).unwrap_or(line.len()));
@@ -332,8 +361,9 @@ mod tests {
             let is_hex = (1..=16).contains(&size.len()) && size.bytes().all(|byte| byte.is_ascii_hexdigit());
             let size = usize::from_str_radix(size, 16).ok().filter(|_| is_hex)?;
             if size == 0 {
-                return Some(whole - reference_trailers(after)?.len());
+                return Some((whole - reference_trailers(after)?.len(), content));
             }
+            content += after.get(..size)?;
             rest = after.get(size..)?.strip_prefix("\r\n")?;
         }
     }
@@ -366,8 +396,13 @@ mod tests {
     proptest! {
         #[test]
         fn the_obvious_reader_agrees(body in tricky_body()) {
-            match whole(Framing::Chunked, body.as_bytes()) {
-                Passed::End(len) => prop_assert_eq!(reference(&body), Some(len)),
+            let mut content = Vec::new();
+            let passed = BodyScanner::new(Framing::Chunked)
+                .feed_to(body.as_bytes(), |piece| content.extend_from_slice(piece));
+            match passed {
+                Passed::End(len) => {
+                    prop_assert_eq!(reference(&body), Some((len, String::from_utf8(content).unwrap())));
+                }
                 _ => prop_assert_eq!(reference(&body), None),
             }
         }

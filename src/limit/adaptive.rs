@@ -6,15 +6,17 @@
 //! longer in proportion (Little's law: requests at a time = rate × latency, and past that point the rate stands still).
 //!
 //! So the limit follows the *gradient*, unloaded latency ÷ present latency: while answers take no longer than they do
-//! without load, it rises little by little; when they do, it falls in proportion. [`TOLERANCE`] and [`headroom`] let a
-//! short queue stand inside the server, so that no worker idles while an answer travels. They are those of Netflix's
-//! concurrency-limits (`Gradient2Limit`, "Performance Under Load", 2018) and of Envoy's adaptive concurrency filter.
+//! without load, it rises little by little; when they do, it falls in proportion. That is the idea of Netflix's
+//! concurrency-limits (`Gradient2Limit`; "Performance Under Load", 2018) and of Envoy's adaptive concurrency filter, and
+//! so are a [`TOLERANCE`] and a [`headroom`] that grows with the root of the limit: they let a short queue stand inside the
+//! server, so that no worker idles while an answer travels.
 //!
-//! All depends on knowing the unloaded latency. Netflix takes a long-term average for it, which under lasting overload
-//! becomes the loaded one, and the limit climbs without end. Envoy measures it now and then with next to no requests,
-//! which costs nearly all throughput for that while. Here the limit is [halved](Look) now and then, as in Apache bRPC's
-//! limiter and in TCP BBR's `ProbeRTT`, until that no longer makes answers quicker: then nobody was waiting inside.
-//! And a limit that has come down without making answers quicker shows the same: the server is just slower than it was.
+//! All depends on knowing the unloaded latency. Netflix takes a long-term average for it; under lasting overload that
+//! becomes the loaded one, and the limit climbs. Envoy measures it now and then with next to no requests, which costs
+//! nearly all throughput for that while. Here the limit is [halved](Look) now and then, much as TCP BBR holds back in its
+//! `ProbeRTT` (draft-ietf-ccwg-bbr), and halved again until that no longer makes answers quicker: then nobody was waiting
+//! inside. And a limit that has come down without making answers quicker shows the same: the server is just slower than
+//! it was.
 //!
 //! Latency is looked at in [rounds](Round) of requests that began within the round, so that an effect is never put down to
 //! the wrong limit, and is averaged geometrically: a slow answer among quick ones counts by its ratio, not by its length.
@@ -88,12 +90,9 @@ const STEEPEST: f64 = 0.5;
 /// What the share of requests that timed out takes off the gradient: when a quarter does, the limit is halved.
 const TIME_OUT: f64 = 2.0;
 
-/// How often to look again, as TCP BBR does. A look costs about two rounds with fewer requests than could be served, in a
-/// busy time about one percent.
+/// How often to look again: as often as the first TCP BBR. A look costs about two rounds with fewer requests than could
+/// be served, in a busy time about one percent.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-
-/// How much of a lower latency is believed at once: a single round may be lucky.
-const BELIEVED: f64 = 0.2;
 
 impl Adaptive {
     /// A limit that nothing has been learnt for.
@@ -140,7 +139,9 @@ impl Adaptive {
             }
             _ => {
                 self.look = None; // where requests time out there are other troubles
-                self.learn(latency, settled);
+                if let Some(latency) = latency.filter(|_| settled) {
+                    self.compare(Point { limit: self.limit, latency });
+                }
                 self.steer(round, latency);
             }
         }
@@ -184,17 +185,6 @@ impl Adaptive {
         self.settled = false;
         self.limit = look.from.limit;
         self.move_to(self.aim(gradient(unloaded, look.from.latency)));
-    }
-
-    /// What is seen of the unloaded latency in passing.
-    fn learn(&mut self, latency: Option<f64>, settled: bool) {
-        let (Some(unloaded), Some(latency)) = (self.unloaded, latency) else { return };
-        if latency < unloaded {
-            self.unloaded = Some(unloaded + (latency - unloaded) * BELIEVED);
-        }
-        if settled {
-            self.compare(Point { limit: self.limit, latency });
-        }
     }
 
     /// A limit that has come down by half while answers are as slow as before: it is not the load.

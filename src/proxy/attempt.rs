@@ -13,7 +13,6 @@ use super::exchange::{Exchange, Pause, Present};
 use crate::balance::Tried;
 use crate::clock::{Duration, Instant};
 use crate::failure::Cause;
-use crate::health::tally::Ended;
 use crate::hygiene::response_head::Asked;
 use crate::limits;
 use crate::observe::metrics::Outcome;
@@ -43,7 +42,7 @@ pub(super) async fn begin(session: &mut Session, exchange: &mut Exchange) -> Res
     exchange.tried.insert(lease.slot());
 
     exchange.body.seen = 0; // a body is sent from its beginning
-    exchange.present = Some(Present { call, lease, began: Instant::now(), status: None, rejected: false });
+    exchange.present = Some(Present { call, lease, began: Instant::now(), answer: None, rejected: false });
     Ok(peer)
 }
 
@@ -186,8 +185,8 @@ pub(super) fn answered(session: &Session, response: &ResponseHeader, exchange: &
     let status = response.status.as_u16();
     let Some(present) = &mut exchange.present else { return Ok(()) };
     let latency = latency(present);
-    present.status = Some(status);
-    present.lease.heard(judge(status, latency));
+    present.answer = Some((status, latency));
+    present.lease.spoke(latency);
     if status < 500 {
         exchange.permit.iter().for_each(|permit| permit.answered(latency)); // a failure can be quick where all else is slow
     }
@@ -205,12 +204,6 @@ fn latency(present: &Present) -> Duration {
     let report = present.call.report();
     let sent = report.sent.unwrap_or(present.began);
     report.first_byte.map_or_else(|| sent.elapsed(), |first| first.saturating_duration_since(sent))
-}
-
-/// The statuses by which a server, or a gateway before it, says that it cannot serve. A 500 is as often the request's
-/// fault as the endpoint's, and would take out all of them.
-fn judge(status: u16, latency: Duration) -> Ended {
-    if (502..=504).contains(&status) { Ended::Badly } else { Ended::Well(latency) }
 }
 
 /// An attempt has failed. The error says to Pingora whether there is another.
@@ -264,8 +257,10 @@ fn reached(session: &Session, exchange: &Exchange) -> Reached {
     let begun = session.response_written().is_some_and(|written| !written.status.is_informational());
     match exchange.report().trouble {
         Some(Trouble::ConnectFailed | Trouble::ConnectTimeout) => Reached::Nothing,
-        Some(Trouble::ResetBeforeAnswer) if !begun => Reached::Upstream,
-        Some(Trouble::ResponseTimeout) if !begun => Reached::Silence,
-        _ => Reached::Answer,
+        _ if begun => Reached::Answer,
+        Some(Trouble::ResponseTimeout) => Reached::Silence,
+        Some(Trouble::Invalid(_)) => Reached::Nonsense,
+        Some(_) => Reached::Upstream, // also what came of an answer, if none of it has reached the client
+        None => Reached::Answer,
     }
 }

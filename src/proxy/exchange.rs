@@ -73,8 +73,8 @@ pub(super) struct Present {
     pub(super) call: Arc<Call>,
     pub(super) lease: Lease,
     pub(super) began: Instant,
-    /// The status of its answer.
-    pub(super) status: Option<u16>,
+    /// The status of its answer, and how long after the request it came.
+    pub(super) answer: Option<(u16, Duration)>,
     /// The answer is thrown away, to have a better one from another endpoint.
     pub(super) rejected: bool,
 }
@@ -197,12 +197,10 @@ impl Exchange {
     /// Ends the attempt under way: its lease goes back, its outcome is counted.
     pub(super) fn close_attempt(&mut self, cancelled: bool) {
         let Some(present) = self.present.take() else { return };
-        let Present { call, mut lease, began, status, rejected } = present;
+        let Present { call, mut lease, began, answer, rejected } = present;
         let report = call.report();
         let outcome = if rejected { Outcome::Rejected } else { outcome(&report, cancelled) };
-        if let Some(ended) = ended(&report) {
-            lease.heard(ended);
-        }
+        lease.heard(ended(&report, answer, cancelled));
         lease.endpoint().metrics().attempted(outcome);
         let first_byte = report.first_byte.map(|at| at.saturating_duration_since(began));
         if let (Some(permit), Outcome::Timeout, None) = (&self.permit, outcome, first_byte) {
@@ -215,23 +213,28 @@ impl Exchange {
             reused: report.reused,
             connect: report.connect,
             first_byte,
-            status,
+            status: answer.map(|(status, _)| status),
         });
     }
 }
 
-/// What a failure says about the endpoint. A kept connection that broke may just have been closed while it was idle.
-fn ended(report: &Report) -> Option<Ended> {
-    match report.trouble? {
-        Trouble::ResetBeforeAnswer if report.reused => Some(Ended::Unknown),
-        Trouble::Invalid(_) => Some(Ended::Badly),
-        Trouble::ConnectFailed
-        | Trouble::ConnectTimeout
-        | Trouble::ResponseTimeout
-        | Trouble::Stalled
-        | Trouble::ResetBeforeAnswer
-        | Trouble::ResetWithinAnswer => Some(Ended::Silent),
+/// What an attempt says about the endpoint. A kept connection that broke may just have been closed while it was idle; and
+/// an answer that nobody waited for to the end is none that failed.
+fn ended(report: &Report, answer: Option<(u16, Duration)>, cancelled: bool) -> Ended {
+    match (report.trouble, answer) {
+        (Some(Trouble::ResetBeforeAnswer), _) if report.reused => Ended::Unknown,
+        (Some(Trouble::Invalid(_)), _) => Ended::Badly,
+        (Some(_), _) => Ended::Silent,
+        (None, Some((status, _))) if says_no(status) => Ended::Badly,
+        (None, Some((_, latency))) if !cancelled => Ended::Well(latency),
+        (None, _) => Ended::Unknown,
     }
+}
+
+/// The statuses by which a server, or a gateway before it, says that it cannot serve. A 500 is as often the request's
+/// fault as the endpoint's, and would take out all of them.
+fn says_no(status: u16) -> bool {
+    (502..=504).contains(&status)
 }
 
 fn outcome(report: &Report, cancelled: bool) -> Outcome {

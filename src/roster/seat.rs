@@ -118,29 +118,32 @@ impl<E> Seat<E> {
         self.unheard_since.map(|since| now.since(since)).unwrap_or_default()
     }
 
-    pub(super) fn ask(&mut self, trial: bool, sent: Option<Moment>) {
+    pub(super) fn ask(&mut self, trial: Option<Moment>, sent: Option<Moment>) {
         self.in_flight += 1;
         self.unheard_since = self.unheard_since.or(sent);
-        if trial {
-            self.breaker.set_trial(true);
+        if let Some(now) = trial {
+            self.breaker.begin_trial(now);
         }
     }
 
     pub(super) fn awaits_trial(&self, now: Moment, patience: Duration) -> bool {
-        let State::HalfOpen { since, on_trial: false, .. } = self.breaker.state() else { return false };
+        let Some(since) = self.breaker.awaits_trial(now) else { return false };
         let otherwise_fit =
             !self.member.drained && !matches!(self.probe, Some(Probe::Unknown | Probe::Down { .. }));
         otherwise_fit && now.since(since) >= patience
+    }
+
+    /// It has begun to answer, so long after it was asked.
+    pub(super) fn speak(&mut self, latency: Duration, now: Moment) {
+        self.latency.answered(latency, now);
+        self.unheard_since = None;
     }
 
     /// Whether what was heard is reason to eject it.
     pub(super) fn hear(&mut self, ended: Ended, policy: &Ejection, now: Moment) -> Option<Why> {
         match ended {
             Ended::Unknown => return None,
-            Ended::Well(latency) => {
-                self.latency.answered(latency, now);
-                self.doubted = None;
-            }
+            Ended::Well(_) => self.doubted = None,
             Ended::Badly | Ended::Silent => {
                 self.latency.failed(now);
                 self.doubted = Some(now);

@@ -79,6 +79,9 @@ impl Play {
     }
 
     fn end(&mut self, choice: Choice<u8>, ended: Ended) -> Events {
+        if let Ended::Well(latency) = ended {
+            self.roster.spoke(choice.seat, latency, self.now);
+        }
         let events = self.roster.heard(choice.seat, choice.trial, ended, self.now);
         self.roster.release(choice.seat, false);
         events

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Upstream;
 use super::prober::Nudge;
+use crate::clock::Duration;
 use crate::health::tally::Ended;
 use crate::observe::metrics::{EndpointMetrics, Held, Metrics};
 use crate::roster::{Choice, SeatId};
@@ -98,7 +99,12 @@ impl Lease {
         self.upstream.sent(self.seat);
     }
 
-    /// The request was answered, or has failed. A trial is decided by what is heard first.
+    /// The endpoint has begun to answer, so long after the request was sent.
+    pub fn spoke(&self, latency: Duration) {
+        self.upstream.spoke(self.seat, latency);
+    }
+
+    /// The request was answered to the last byte, or has failed. A trial is decided by what is heard first.
     pub fn heard(&mut self, ended: Ended) {
         self.upstream.heard(self.seat, self.trial && !self.heard, ended);
         self.heard = true;

@@ -15,6 +15,7 @@ use super::discovery::{Change, Complaints, Source, Trouble};
 use super::prober::{self, Hurried, Hurry};
 use super::{Endpoint, Upstream, check};
 use crate::clock::Duration;
+use crate::limits;
 use crate::plan::{self, Check, CheckKind};
 use crate::roster::SeatId;
 
@@ -31,7 +32,7 @@ pub struct Keeping {
 
 /// How an endpoint that nobody wants checked is looked at, when somebody waits for it.
 fn glance() -> Check {
-    Check { kind: CheckKind::Tcp, port: None, interval: Duration::MAX, timeout: Duration::from_millis(500) }
+    Check { kind: CheckKind::Tcp, port: None, interval: Duration::MAX, timeout: limits::CONNECT_CHECK }
 }
 
 impl Keeping {
@@ -61,6 +62,7 @@ struct Probers {
 impl Probers {
     /// One for each member, none for who has left.
     fn adapt(&mut self, upstream: &Arc<Upstream>) {
+        upstream.keeping.hurry.set_members(upstream.look(|roster, _| roster.len()));
         let seats: HashMap<SeatId, Arc<Endpoint>> = upstream.seats().into_iter().collect();
         self.handles.retain(|id, handle| {
             let stays = seats.contains_key(id);

@@ -13,9 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::health::probe::{LEAST_PAUSE, Miss, pause};
-
-/// The pause between two checks while requests wait: they notice it, and an endpoint that starts up bears it.
-const HURRY: Duration = LEAST_PAUSE;
+use crate::limits::HURRIED_ENDPOINTS;
 
 /// Asks for a check of one endpoint.
 #[derive(Debug, Default)]
@@ -32,6 +30,7 @@ impl Nudge {
 #[derive(Debug, Default)]
 pub struct Hurry {
     waiting: AtomicUsize,
+    members: AtomicUsize,
     began: Notify,
 }
 
@@ -46,6 +45,18 @@ impl Hurry {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.began.notify_waiters();
         Hurried(self.clone())
+    }
+
+    /// So many endpoints are checked side by side.
+    pub fn set_members(&self, members: usize) {
+        self.members.store(members, Ordering::Relaxed);
+    }
+
+    /// The pause between two checks of one endpoint while requests wait: they notice it, and an endpoint that starts up
+    /// bears it. Where there are very many, they share the pace of [`HURRIED_ENDPOINTS`].
+    fn pause(&self) -> Duration {
+        let members = u32::try_from(self.members.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        LEAST_PAUSE.max(LEAST_PAUSE * members / HURRIED_ENDPOINTS as u32)
     }
 
     fn is_on(&self) -> bool {
@@ -85,11 +96,11 @@ pub async fn watch<C: Future<Output = Result<(), Miss>>>(
         let began = Instant::now();
         let in_doubt = report(check().await);
         let Some(interval) = interval else {
-            sleep_until(began + HURRY).await;
+            sleep_until(began + hurry.pause()).await;
             continue;
         };
         let usual = Instant::now() + pause(interval, in_doubt, fastrand::f64());
-        let soonest = began + HURRY.min(interval);
+        let soonest = began + hurry.pause().min(interval);
         tokio::select! {
             () = sleep_until(usual) => {}
             () = nudge.0.notified() => sleep_until(soonest).await,
@@ -169,6 +180,17 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert!(watch.made.lock().len() <= 2 + 12, "{}", watch.made.lock().len());
+    }
+
+    #[test]
+    fn very_many_endpoints_share_a_pace() {
+        let hurry = Hurry::default();
+        let pause = |members| {
+            hurry.set_members(members);
+            hurry.pause()
+        };
+        assert_eq!([0, 1, HURRIED_ENDPOINTS].map(pause), [LEAST_PAUSE; 3]);
+        assert_eq!(pause(HURRIED_ENDPOINTS * 20), SECOND);
     }
 
     #[tokio::test(start_paused = true)]

@@ -202,7 +202,7 @@ impl UpstreamStream {
                 Err(self.fail(Trouble::Invalid(detail), io::ErrorKind::InvalidData))
             }
             ResponseScan::Interim { len, .. } => self.interim().map(|()| len - before),
-            ResponseScan::Final(ResponseHead { len, framing, keep_alive }) => {
+            ResponseScan::Final(ResponseHead { len, status: _, framing, keep_alive }) => {
                 self.reading = after_head(framing, keep_alive);
                 Ok(len - before)
             }

@@ -451,6 +451,9 @@ impl World {
     }
 
     fn close(&mut self, choice: Choice<usize>, ended: Ended) {
+        if let Ended::Well(latency) = ended {
+            self.roster.spoke(choice.seat, latency, self.now);
+        }
         let events = self.roster.heard(choice.seat, choice.trial, ended, self.now);
         self.roster.release(choice.seat, false);
         self.hear_events(&events);

@@ -19,6 +19,9 @@ fn ask(client: &mut Client, path: &str, header: &str) -> Answer {
     client.read_answer()
 }
 
+/// Path and header of a request with a key.
+type Request = fn(usize) -> (String, String);
+
 /// One answer for each of twenty keys.
 fn by_key(tetap: &Tetap, request: impl Fn(usize) -> (String, String)) -> Vec<String> {
     let mut client = tetap.client();
@@ -33,7 +36,7 @@ fn by_key(tetap: &Tetap, request: impl Fn(usize) -> (String, String)) -> Vec<Str
 #[test]
 fn a_key_always_meets_the_same_endpoint() {
     let servers = servers();
-    let cases: [(&str, fn(usize) -> (String, String)); 4] = [
+    let cases: [(&str, Request); 4] = [
         ("header: X-User", |key| ("/".into(), format!("X-User: user-{key}"))),
         ("cookie: id", |key| ("/".into(), format!("Cookie: a=1; id=user-{key}"))),
         ("query: id", |key| (format!("/?x=1&id=user-{key}"), "X-Y: z".into())),

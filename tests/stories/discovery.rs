@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::dns::{A, Mood, NXDOMAIN, NameServer, SERVFAIL};
-use crate::support::{Client, Gate, Scripted, Talk, Tetap, free_port, timed, until};
+use crate::support::{Client, Gate, Scripted, Tetap, free_port, timed, until};
 
 const NAME: &str = "orders.test";
 
@@ -240,14 +240,16 @@ fn a_name_server_that_is_silent_at_the_start_holds_nobody_up_for_long() {
 
 #[test]
 fn endpoints_that_are_found_are_checked_until_they_leave() {
-    let stays = Scripted::silent();
+    let stays = Scripted::answering("well");
     let port = stays.address().port();
-    let leaves = Scripted::start_at(&format!("127.0.0.2:{port}"), Talk::wait_for_close);
+    let leaves = Scripted::start_at(&format!("127.0.0.2:{port}"), |talk| {
+        while talk.request().is_some_and(|request| talk.answer_to(&request, "well")) {}
+    });
     let names = NameServer::start();
     names.set(NAME, 1, &["127.0.0.1", "127.0.0.2"]);
     let discovery = format!("dns: {NAME}, port: {port}, resolver: \"{}\"", names.address());
     let tetap = Tetap::start(&format!(
-        "upstreams: {{u: {{discovery: {{{discovery}}}, health_check: {{tcp: {{}}, interval: 200ms}}}}}}
+        "upstreams: {{u: {{discovery: {{{discovery}}}, health_check: {{http: {{}}, interval: 200ms}}}}}}
 routes: [{{match: {{path: {{prefix: /}}}}, upstream: u}}]"
     ));
     until("both are checked", || stays.opened() >= 3 && leaves.opened() >= 3);

@@ -226,14 +226,13 @@ fn a_reset_with_bytes_already_on_their_way_to_the_client_is_never_asked_again() 
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
     let broken = Scripted::start(move |talk| {
-        while talk.request().is_some() {
-            counted.fetch_add(1, Ordering::SeqCst);
-            talk.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
-            talk.pause(Duration::from_millis(50));
-            return talk.reset();
-        }
+        talk.request();
+        counted.fetch_add(1, Ordering::SeqCst);
+        talk.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+        talk.pause(Duration::from_millis(50));
+        talk.reset();
     });
-    let tetap = Tetap::to(&[broken.address(), broken.address()].map(|address| address)[..1].as_ref());
+    let tetap = Tetap::to(&[broken.address()]);
     let answer = tetap.get("/");
     assert!(answer.status == 200 && answer.body == b"abc", "{answer:?}");
     until("it is over", || tetap.access_log_now().len() == 1);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Scripted, Tetap};
+use crate::support::{Client, Scripted, Tetap, until};
 
 const WORKERS: usize = 8;
 const WORK: Duration = Duration::from_millis(80);
@@ -140,4 +140,17 @@ fn three_times_too_many_cost_no_good_answers_with_a_fixed_limit() {
 fn three_times_too_many_cost_no_good_answers_with_an_adaptive_limit() {
     let limit = survives("adaptive: {start: 20}", 24);
     assert!((8.0..20.0).contains(&limit), "{limit} at a time for {WORKERS} workers");
+}
+
+#[test]
+fn an_upstream_that_lets_requests_time_out_is_given_fewer() {
+    let upstream = Scripted::silent();
+    let options = "timeouts: {response: 100ms}, retry: {attempts: 1}, limits: {adaptive: {start: 20}}";
+    let tetap = Tetap::with("", &[upstream.address()], options);
+    let mut clients: Vec<_> = (0..20).map(|_| tetap.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    }
+    assert!(clients.iter_mut().all(|client| client.read_answer().status == 504));
+    until("the limit is lower", || tetap.metrics().sum("tetap_upstream_limit", &["upstream=\"u\""]) < 20.0);
 }

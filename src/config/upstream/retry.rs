@@ -14,8 +14,8 @@ pub struct Retry {
     /// In all, the first included; 1 means never again.
     #[schemars(range(min = 1, max = limits::ATTEMPTS))]
     pub attempts: u32,
-    /// What is tried again. `connect`: no connection, so that nothing was sent. `reset`: it broke before an answer.
-    /// `timeout`: no answer in time. A number: an answer with this status.
+    /// What is tried again. `connect`: no connection, so that nothing was sent. `reset`: it broke before an answer,
+    /// or what came is none. `timeout`: no answer in time. A number: an answer with this status.
     #[schemars(extend("uniqueItems" = true))]
     pub when: Vec<RetryOn>,
     /// How long one attempt may wait for the first byte of its answer, where that is less than `timeouts.response`.
@@ -62,7 +62,7 @@ pub enum RetryOn {
 pub enum RetryWord {
     /// No connection.
     Connect,
-    /// It broke.
+    /// It broke, or what came is no answer.
     Reset,
     /// It took too long.
     Timeout,

@@ -136,7 +136,7 @@ fn servers_of_all_sizes_and_habits_give_what_they_can() {
             world.run(5);
             let seen = world.run(25);
             assert!(seen.busy >= 0.9, "{workers} workers: {seen:?}");
-            assert!(seen.limit <= workers * 2 + 12, "{workers} workers: {seen:?}");
+            assert!(seen.limit <= workers * 2 + 20, "{workers} workers: {seen:?}");
         }
     }
 }
@@ -188,6 +188,27 @@ fn a_server_that_shrinks_is_followed() {
     world.run(2);
     let seen = world.run(5);
     assert!(seen.busy >= 0.9 && seen.latency <= 25.0, "{seen:?}");
+}
+
+#[test]
+fn a_server_that_shrinks_within_a_look_is_not_taken_for_one_without_a_queue() {
+    let mut world = World::new(64, TEN_MILLIS);
+    world.run(5);
+    assert!((0..100_000).any(|_| world.step() > 0 && world.limit.look.is_some()));
+    world.server.workers = 16;
+    world.run(3);
+    let seen = world.run(5);
+    assert!(seen.busy >= 0.9 && seen.latency <= 25.0, "{seen:?}");
+}
+
+#[test]
+fn slow_answers_to_few_requests_are_not_the_limits_doing() {
+    let mut world = World::new(100, TEN_MILLIS);
+    world.run(5);
+    let before = world.limit.limit();
+    world.demand = 5;
+    world.server.work = Work::Constant(100_000);
+    assert_eq!(world.run(5).limit, before);
 }
 
 #[test]
@@ -272,9 +293,8 @@ fn a_request_that_began_earlier_says_nothing_of_this_round() {
 #[test]
 fn a_look_is_given_up_when_requests_stop() {
     let mut world = World::new(8, TEN_MILLIS);
-    while world.limit.look.is_none() {
-        world.step();
-    }
+    let looks = (0..1000).any(|_| world.step() > 0 && world.limit.look.is_some());
+    assert!(looks, "{:?}", world.limit);
     let low = world.limit.limit();
     world.limit.note(QUICK, 1, world.moment() + Duration::from_secs(60));
     assert!(world.limit.look.is_none() && world.limit.limit() > low, "{low}: {:?}", world.limit);

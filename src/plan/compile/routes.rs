@@ -68,7 +68,9 @@ impl Desk<'_> {
 
     fn action(&mut self, matched: Option<&PathPattern>, request_headers: &HeaderEdits) -> Option<Action> {
         match (&self.route.upstream, &self.route.redirect, &self.route.respond) {
-            (Some(upstream), None, None) => self.forward(upstream, matched).map(Action::Forward),
+            (Some(upstream), None, None) => {
+                self.forward(upstream, matched).map(Box::new).map(Action::Forward)
+            }
             (None, Some(to), None) => {
                 self.refuse_what_is_for_upstreams(request_headers);
                 redirect(to)
