@@ -8,14 +8,14 @@
 //! | source | asked again |
 //! |---|---|
 //! | a [name](dns), or its [services](srv) | when the answer's lifetime is over; soon, and then less and less soon, while it fails |
-//! | a [file] | at fixed intervals |
+//! | a [file](mod@file) | at fixed intervals |
 
 mod dns;
 mod file;
 mod pace;
 mod srv;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -128,7 +128,7 @@ impl From<Trouble> for Found {
 }
 
 impl Source {
-    /// Where these members come from; `None` if they are fixed. Call it within a runtime.
+    /// Where these members come from; `None` if they are fixed.
     pub fn of(members: &Members) -> Option<Source> {
         let (kind, pace) = match members {
             Members::Fixed(_) => return None,
@@ -181,25 +181,33 @@ fn bounded(mut members: Vec<Endpoint>) -> (Vec<Endpoint>, Option<Trouble>) {
 
 /// Which troubles are told: each once, and again after a while if it stays.
 #[derive(Debug, Default)]
-pub struct Complaints(Option<(Trouble, Instant)>);
+pub struct Complaints {
+    told: Option<(Trouble, Instant)>,
+    /// All has not been well since.
+    open: bool,
+}
 
 /// A trouble that stays is told again after so long: often enough to be found in the log of the day.
 const REMINDER: Duration = Duration::from_secs(3600);
 
+/// One that comes back sooner than this is not told again: a name server that fails every other time fills no disk.
+const FLAPPING: Duration = Duration::from_secs(60);
+
 impl Complaints {
     /// Whether this trouble has to be told.
     pub fn is_news(&mut self, trouble: &Trouble, now: Instant) -> bool {
-        let told = self.0.as_ref();
-        let known = told.is_some_and(|(last, at)| last == trouble && now.duration_since(*at) < REMINDER);
-        if !known {
-            self.0 = Some((trouble.clone(), now));
+        let pause = if self.open { REMINDER } else { FLAPPING };
+        let told = self.told.as_ref();
+        if told.is_some_and(|(last, at)| last == trouble && now.duration_since(*at) < pause) {
+            return false;
         }
-        !known
+        *self = Complaints { told: Some((trouble.clone(), now)), open: true };
+        true
     }
 
-    /// All is well; whether it was not before.
+    /// All is well; whether that has to be told.
     pub fn are_over(&mut self) -> bool {
-        self.0.take().is_some()
+        std::mem::take(&mut self.open)
     }
 }
 
@@ -214,10 +222,9 @@ pub struct Change {
 impl Change {
     /// From those at these addresses to these endpoints.
     pub fn between(before: impl Iterator<Item = SocketAddr>, now: &[Endpoint]) -> Change {
-        let mut left: HashMap<SocketAddr, ()> = before.map(|address| (address, ())).collect();
-        let joined = now.iter().map(|endpoint| endpoint.address);
-        let joined = joined.filter(|address| left.remove(address).is_none()).collect();
-        Change { now: now.len(), joined, left: left.into_keys().collect() }
+        let before: BTreeSet<SocketAddr> = before.collect();
+        let addresses: BTreeSet<SocketAddr> = now.iter().map(|endpoint| endpoint.address).collect();
+        Change { now: now.len(), joined: &addresses - &before, left: &before - &addresses }
     }
 }
 
@@ -239,5 +246,72 @@ impl fmt::Display for Change {
             f.write_str("; their weights, tiers or drains are others")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    fn endpoint(port: u16, weight: u32, tier: u8) -> Endpoint {
+        Endpoint { address: at(port), weight, tier, drained: false }
+    }
+
+    fn trouble(name: &str) -> Trouble {
+        Trouble::NoSuchName(Question { name: name.to_owned(), kind: "A" })
+    }
+
+    #[test]
+    fn an_address_is_one_member_in_its_best_tier_and_with_its_greatest_weight() {
+        let (members, trouble) =
+            bounded(vec![endpoint(2, 1, 1), endpoint(1, 3, 1), endpoint(2, 5, 0), endpoint(1, 4, 1)]);
+        assert_eq!((members, trouble), (vec![endpoint(2, 5, 0), endpoint(1, 4, 1)], None));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_always_the_same() {
+        let many: Vec<Endpoint> = (1..=1200).map(|port| endpoint(port, 1, u8::from(port < 300))).collect();
+        let reversed = many.iter().rev().copied().collect();
+        assert_eq!(bounded(many), bounded(reversed));
+    }
+
+    #[test]
+    fn a_trouble_is_told_once_an_hour_while_it_stays() {
+        let (mut complaints, start) = (Complaints::default(), Instant::now());
+        let seconds = (0..7300).step_by(10);
+        let told: Vec<u64> = seconds
+            .filter(|at| complaints.is_news(&trouble("a"), start + Duration::from_secs(*at)))
+            .collect();
+        assert_eq!(told, [0, 3600, 7200]);
+        assert!(complaints.is_news(&trouble("b"), start + Duration::from_secs(7300)), "another one is told");
+        assert!(complaints.are_over() && !complaints.are_over());
+    }
+
+    #[test]
+    fn a_trouble_that_comes_and_goes_is_told_once_a_minute() {
+        let (mut complaints, start) = (Complaints::default(), Instant::now());
+        let mut told = (0, 0);
+        for second in (0..600).step_by(2) {
+            told.0 += u64::from(complaints.is_news(&trouble("a"), start + Duration::from_secs(second)));
+            told.1 += u64::from(complaints.are_over());
+        }
+        assert_eq!(told, (10, 10));
+    }
+
+    #[test]
+    fn a_change_names_who_joined_and_who_left() {
+        let change = |before: &[u16], now: &[u16]| {
+            let now: Vec<Endpoint> = now.iter().map(|port| endpoint(*port, 1, 0)).collect();
+            Change::between(before.iter().map(|port| at(*port)), &now).to_string()
+        };
+        assert_eq!(change(&[], &[1]), "1 endpoint; joined: 10.0.0.1:1");
+        assert_eq!(change(&[1, 2], &[2, 3]), "2 endpoints; joined: 10.0.0.1:3; left: 10.0.0.1:1");
+        assert_eq!(change(&[1], &[1]), "1 endpoint; their weights, tiers or drains are others");
+        let many: Vec<u16> = (1..=11).collect();
+        assert!(change(&[], &many).ends_with("10.0.0.1:8 and 3 more"), "{}", change(&[], &many));
     }
 }

@@ -225,7 +225,6 @@ impl Asker {
             return Err(Trouble::NoService(question(name, RecordType::SRV)));
         }
         answer.records.retain(|record| record.port != 0);
-        answer.records.truncate(limits::ENDPOINTS);
         if answer.records.is_empty() {
             return Err(Trouble::NoRecords(question(name, RecordType::SRV)));
         }
