@@ -9,10 +9,16 @@
 //!
 //! Name servers are asked by `hickory-resolver`, since the system's own resolver does not tell how long an answer is good
 //! for. Its cache is off: what was good until now has to be asked anew. So is what else it keeps between questions:
-//! a resolver is made for each look, so that a change of `/etc/resolv.conf` counts, and nothing that went wrong once lasts.
+//! resolvers are made for each look, so that a change of `/etc/resolv.conf` counts, and nothing that went wrong once lasts.
+//!
+//! Of several name servers it would ask two at once and take the first word for the last, be it SERVFAIL. So each has a
+//! resolver of its own, and they are asked in turn, as resolv.conf(5) has it, from the one on that has answered last.
+//! That there is no such name is an answer, too: another server may see another world, where the name leads elsewhere.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -24,6 +30,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
@@ -132,49 +139,65 @@ impl Services {
 
 /// Which name servers are asked.
 #[derive(Debug)]
-pub struct Servers(Option<SocketAddr>);
+pub struct Servers {
+    only: Option<SocketAddr>,
+    latest: Arc<AtomicUsize>,
+}
 
 impl Servers {
     /// Only this one, or the system's.
     pub(super) fn new(only: Option<SocketAddr>) -> Servers {
-        Servers(only)
+        Servers { only, latest: Arc::default() }
     }
 
     /// Off the threads that serve: the system's are in a file.
     async fn asker(&self) -> Result<Asker, Trouble> {
-        let only = self.0;
-        let made = spawn_blocking(move || resolver(only)).await;
+        let only = self.only;
+        let made = spawn_blocking(move || resolvers(only)).await;
         let failed = |why: &dyn std::fmt::Display| Trouble::NoServers(why.to_string());
-        let resolver = made.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        Ok(Asker { resolver, until: Instant::now() + limits::LOOK_UP })
+        let resolvers = made.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        let until = Instant::now() + limits::LOOK_UP;
+        Ok(Asker { resolvers: resolvers.into(), latest: self.latest.clone(), until })
     }
 }
 
-fn resolver(only: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
-    let mut builder = match only {
-        Some(address) => {
-            TokioResolver::builder_with_config(asks_only(address), TokioRuntimeProvider::default())
-        }
-        None => TokioResolver::builder_tokio()?,
+/// One for each name server: this one only, or the system's.
+fn resolvers(only: Option<SocketAddr>) -> Result<Vec<TokioResolver>, NetError> {
+    let Some(address) = only else {
+        let (system, options) = read_system_conf()?;
+        return each_alone(system.name_servers(), options);
     };
-    let options: &mut ResolverOpts = builder.options_mut();
+    let mut options = ResolverOpts::default();
+    options.use_hosts_file = ResolveHosts::Never;
+    each_alone(&[at(address)], options)
+}
+
+/// resolv.conf(5) has no more name servers; more are left out.
+const SERVERS: usize = 3;
+
+fn each_alone(
+    servers: &[NameServerConfig],
+    mut options: ResolverOpts,
+) -> Result<Vec<TokioResolver>, NetError> {
+    let servers = &servers[..servers.len().min(SERVERS)];
     options.cache_size = 0;
-    options.timeout = limits::LOOK_UP / 2; // twice, since the first server of a list may be the dead one
-    options.attempts = 1;
-    if only.is_some() {
-        options.use_hosts_file = ResolveHosts::Never;
-    }
-    builder.build()
+    options.attempts = 0; // the next one is asked instead; datagrams are sent again in any case
+    options.timeout = limits::LOOK_UP / servers.len().max(1) as u32;
+    let alone = |server: &NameServerConfig| {
+        let config = ResolverConfig::from_name_servers(vec![server.clone()]);
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        builder.with_options(options.clone()).build()
+    };
+    servers.iter().map(alone).collect()
 }
 
 /// By UDP, and by TCP where the answer does not fit into a datagram (RFC 7766).
-fn asks_only(address: SocketAddr) -> ResolverConfig {
+fn at(address: SocketAddr) -> NameServerConfig {
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = address.port();
         connection
     });
-    let server = NameServerConfig::new(address.ip(), true, connections.to_vec());
-    ResolverConfig::from_parts(None, Vec::new(), vec![server])
+    NameServerConfig::new(address.ip(), true, connections.to_vec())
 }
 
 /// The name itself, whatever domains the system would try it in.
@@ -186,7 +209,9 @@ fn absolute(name: &str) -> Result<Name, Trouble> {
 /// Asks questions, until a moment.
 #[derive(Clone)]
 struct Asker {
-    resolver: TokioResolver,
+    resolvers: Arc<[TokioResolver]>,
+    /// Which of them has answered last.
+    latest: Arc<AtomicUsize>,
     until: Instant,
 }
 
@@ -215,10 +240,6 @@ impl Asker {
 
     /// None of them with the root for a target, which says that there is no service.
     async fn services(&self, name: &Name) -> Result<Answer<SRV>, Trouble> {
-        let service = |data: &RData| match data {
-            RData::SRV(record) => Some(record.clone()),
-            _ => None,
-        };
         let mut answer = self.ask(name, RecordType::SRV, service).await?;
         answer.records.retain(|record| !record.target.is_root());
         if answer.records.is_empty() {
@@ -231,14 +252,35 @@ impl Asker {
         Ok(answer)
     }
 
+    /// In turn, until one answers.
     async fn ask<R>(
         &self,
         name: &Name,
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<R>,
     ) -> Result<Answer<R>, Trouble> {
-        let answered = timeout_at(self.until, self.resolver.lookup(name.clone(), kind)).await;
-        let lookup = match answered {
+        let (count, first) = (self.resolvers.len(), self.latest.load(Ordering::Relaxed));
+        let mut failed = None;
+        for index in (first..first + count).map(|index| index % count) {
+            match self.ask_one(&self.resolvers[index], name, kind, &pick).await {
+                Err(trouble) if !trouble.denies() => failed = failed.or(Some(trouble)),
+                answer => {
+                    self.latest.store(index, Ordering::Relaxed);
+                    return answer;
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| Trouble::NoServers("none is configured".to_owned())))
+    }
+
+    async fn ask_one<R>(
+        &self,
+        resolver: &TokioResolver,
+        name: &Name,
+        kind: RecordType,
+        pick: impl Fn(&RData) -> Option<R>,
+    ) -> Result<Answer<R>, Trouble> {
+        let lookup = match timeout_at(self.until, resolver.lookup(name.clone(), kind)).await {
             Ok(Ok(lookup)) => lookup,
             Ok(Err(error)) => return Err(trouble(question(name, kind), &error)),
             Err(_) => return Err(Trouble::Silent(question(name, kind))),
@@ -250,6 +292,10 @@ impl Asker {
             false => Ok(Answer { records, lifetime: Duration::from_secs(lifetime.into()) }),
         }
     }
+}
+
+fn service(data: &RData) -> Option<SRV> {
+    if let RData::SRV(record) = data { Some(record.clone()) } else { None }
 }
 
 fn question(name: &Name, kind: RecordType) -> Question {
@@ -330,3 +376,6 @@ impl Trouble {
         matches!(self, Trouble::NoSuchName(_) | Trouble::NoRecords(_))
     }
 }
+
+#[cfg(test)]
+mod tests;
