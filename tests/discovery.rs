@@ -161,6 +161,14 @@ fn a_name_server_that_fails_takes_nothing_away() {
 }
 
 #[test]
+fn a_forged_answer_is_not_believed() {
+    let server = NameServer::start();
+    server.set(NAME, 60, &["127.0.0.1"]);
+    server.be(Mood::Forestalled);
+    assert_eq!(Followed::name(&server, REFRESH).members(), ["127.0.0.1:80"]);
+}
+
+#[test]
 fn silence_lasts_no_longer_than_a_look_up() {
     let server = NameServer::start();
     server.be(Mood::Silent);
@@ -223,6 +231,31 @@ fn services_have_weights_and_tiers() {
     let found = Followed::service(&server).members();
     assert_eq!(found, ["127.0.0.1:81*3", "127.0.0.2:82", "127.0.0.3:83*1000/1", "[::1]:83*1000/1"]);
     assert_eq!((server.count(SRV), server.count(A)), (1, 3), "each target is looked up once");
+}
+
+#[test]
+fn a_service_may_have_another_name() {
+    let server = NameServer::start();
+    server.set("a.test", 60, &["127.0.0.1"]);
+    server.set_services("_http._tcp.blue.test", 60, &[(0, 0, 80, "a.test")]);
+    server.set_alias("_http._tcp.live.test", 60, "_http._tcp.blue.test");
+    server.set_alias(SERVICE, 1, "_http._tcp.live.test");
+    let mut source = Followed::service(&server);
+    assert_eq!(source.members(), ["127.0.0.1:80"]);
+    server.set_services("_http._tcp.green.test", 60, &[(0, 0, 81, "a.test")]);
+    server.set_alias(SERVICE, 60, "_http._tcp.green.test");
+    assert_eq!(source.members(), ["127.0.0.1:81"], "the lifetime of the alias is over");
+}
+
+#[test]
+fn aliases_in_a_circle_come_to_an_end() {
+    let server = NameServer::start();
+    server.set_alias("_http._tcp.live.test", 60, SERVICE);
+    server.set_alias(SERVICE, 60, "_http._tcp.live.test");
+    assert_eq!(
+        Followed::service(&server).trouble(),
+        "SRV of _http._tcp.orders.test: nothing that could be used"
+    );
 }
 
 #[test]
@@ -378,12 +411,12 @@ fn a_pipe_is_not_waited_for() {
     assert!(list.follow().trouble().contains("not a file"));
 }
 
-/// Writes piece by piece, in place; what is read in between is half a list. Yields the longest pause that it made.
+/// Writes in place, and for a while no more than half a list; always the same half, so that what is read does not tell
+/// that it is being written. Yields the longest pause that it made.
 fn write_slowly(path: &std::path::Path) -> Duration {
     let (began, mut written, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
-    let pieces = ["", "- 127.0.0.1:80\n", "- 127.0.0.1:80\n- 127.0.0.2:80"].iter().cycle().enumerate();
-    for (round, text) in pieces.take_while(|_| began.elapsed() < Duration::from_millis(800)) {
-        fs::write(path, format!("# {round}\n{text}")).unwrap();
+    while began.elapsed() < Duration::from_millis(800) {
+        fs::write(path, "- 127.0.0.1:80\n- 127.0.0.2:80").unwrap();
         longest = longest.max(written.elapsed());
         written = Instant::now();
         std::thread::sleep(Duration::from_millis(10)); // slow, as a script that prints line by line

@@ -29,6 +29,8 @@ pub enum Mood {
     Silent,
     /// With an error: SERVFAIL is 2, NXDOMAIN 3, REFUSED 5.
     Refusing(u8),
+    /// As it should be, but somebody else, who has to guess the question's id, is quicker and says NXDOMAIN.
+    Forestalled,
 }
 
 /// SERVFAIL.
@@ -48,6 +50,12 @@ struct State {
     moods: HashMap<u16, Mood>,
     asked: Vec<Asked>,
     stopped: bool,
+}
+
+impl State {
+    fn is_forestalled(&self) -> bool {
+        self.moods.values().any(|mood| *mood == Mood::Forestalled)
+    }
 }
 
 #[derive(Clone)]
@@ -111,14 +119,15 @@ impl NameServer {
         self.put(name, SRV, services.iter().map(record).collect());
     }
 
-    /// Makes a name another word for a second one, and answers with the addresses of that.
+    /// Makes a name another word for a second one, and answers with what is known of that.
     pub fn set_alias(&self, alias: &str, ttl: u32, name: &str) {
-        for kind in [A, AAAA] {
+        for kind in [A, AAAA, SRV] {
             let known = self.state.lock().unwrap().records.get(&(name.to_owned(), kind)).cloned();
             let mut records = vec![Record { kind: CNAME, ttl, data: encoded(name) }];
             records.extend(known.unwrap_or_default());
             self.put(alias, kind, records);
         }
+        self.put(alias, CNAME, vec![Record { kind: CNAME, ttl, data: encoded(name) }]);
     }
 
     /// Forgets a name.
@@ -176,6 +185,9 @@ fn serve_datagrams(socket: &UdpSocket, state: &Mutex<State>) {
         let Ok((length, from)) = socket.recv_from(&mut question) else { continue };
         if let Some(answer) = answer(&question[..length], state, false) {
             let fits = if answer.len() <= 512 { answer } else { truncated(&question[..length]) };
+            if state.lock().unwrap().is_forestalled() {
+                let _ = socket.send_to(&forged(&question[..length]), from);
+            }
             let _ = socket.send_to(&fits, from);
         }
     }
@@ -214,33 +226,36 @@ fn answer(message: &[u8], state: &Mutex<State>, stream: bool) -> Option<Vec<u8>>
     let code = match state.moods.get(&kind).unwrap_or(&Mood::Helpful) {
         Mood::Silent => return None,
         Mood::Refusing(code) => *code,
-        Mood::Helpful if known => 0,
-        Mood::Helpful => 3,
+        Mood::Helpful | Mood::Forestalled if known => 0,
+        Mood::Helpful | Mood::Forestalled => 3,
     };
     let records = state.records.get(&(name, kind)).filter(|_| code == 0).cloned().unwrap_or_default();
     let mut answer = head(message, code, records.len(), false);
     answer.extend(&message[12..end]);
-    let owner = owner_of_answers(&records);
-    for (index, record) in records.iter().enumerate() {
-        answer.extend(if index == 0 { vec![0xC0, 12] } else { owner.clone() });
+    let mut owner = vec![0xC0, 12]; // a pointer to the question's name
+    for record in &records {
+        answer.extend(&owner);
         answer.extend([record.kind, 1].iter().flat_map(|number| number.to_be_bytes()));
         answer.extend(record.ttl.to_be_bytes());
         answer.extend(u16::try_from(record.data.len()).unwrap().to_be_bytes());
         answer.extend(&record.data);
+        if record.kind == CNAME {
+            owner.clone_from(&record.data);
+        }
     }
     Some(answer)
 }
 
-/// A pointer to the question's name; behind an alias, the name that it stands for.
-fn owner_of_answers(records: &[Record]) -> Vec<u8> {
-    match records.first() {
-        Some(Record { kind: CNAME, data, .. }) => data.clone(),
-        _ => vec![0xC0, 12],
-    }
-}
-
 fn truncated(message: &[u8]) -> Vec<u8> {
     let mut answer = head(message, 0, 0, true);
+    answer.extend(&message[12..question(message).2]);
+    answer
+}
+
+/// NXDOMAIN under the wrong id.
+fn forged(message: &[u8]) -> Vec<u8> {
+    let mut answer = head(message, 3, 0, false);
+    answer[0] ^= 1;
     answer.extend(&message[12..question(message).2]);
     answer
 }

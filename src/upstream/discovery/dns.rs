@@ -222,6 +222,9 @@ struct Answer<R> {
     lifetime: Duration,
 }
 
+/// Longest chain of aliases to services; what is longer is most likely a circle.
+const ALIASES: usize = 8;
+
 /// Of IPv4 and IPv6.
 type Families = [Result<Answer<IpAddr>, Trouble>; 2];
 
@@ -240,7 +243,7 @@ impl Asker {
 
     /// None of them with the root for a target, which says that there is no service.
     async fn services(&self, name: &Name) -> Result<Answer<SRV>, Trouble> {
-        let mut answer = self.ask(name, RecordType::SRV, service).await?;
+        let mut answer = self.records_of_services(name).await?;
         answer.records.retain(|record| !record.target.is_root());
         if answer.records.is_empty() {
             return Err(Trouble::NoService(question(name, RecordType::SRV)));
@@ -250,6 +253,22 @@ impl Asker {
             return Err(Trouble::NoRecords(question(name, RecordType::SRV)));
         }
         Ok(answer)
+    }
+
+    /// The resolver follows an alias to addresses, but not to services: it takes a record's target for the next alias.
+    async fn records_of_services(&self, name: &Name) -> Result<Answer<SRV>, Trouble> {
+        let (mut name, mut longest) = (name.clone(), Duration::MAX);
+        let mut answer = self.ask(&name, RecordType::SRV, service).await;
+        for _ in 0..ALIASES {
+            if !answer.as_ref().is_err_and(Trouble::denies) {
+                break;
+            }
+            let Ok(alias) = self.ask(&name, RecordType::CNAME, alias).await else { break };
+            longest = longest.min(alias.lifetime);
+            name = alias.records.into_iter().next().unwrap_or(name);
+            answer = self.ask(&name, RecordType::SRV, service).await;
+        }
+        answer.map(|answer| Answer { lifetime: answer.lifetime.min(longest), ..answer })
     }
 
     /// In turn, until one answers.
@@ -296,6 +315,10 @@ impl Asker {
 
 fn service(data: &RData) -> Option<SRV> {
     if let RData::SRV(record) = data { Some(record.clone()) } else { None }
+}
+
+fn alias(data: &RData) -> Option<Name> {
+    if let RData::CNAME(alias) = data { Some(alias.0.clone()) } else { None }
 }
 
 fn question(name: &Name, kind: RecordType) -> Question {
