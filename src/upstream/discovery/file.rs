@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,19 +55,21 @@ impl EndpointFile {
         }
     }
 
-    /// What it says, if that is something else than before, and stays.
+    /// What it says, if that is something else than before, and stays. Two looks may meet the moment in which a writer
+    /// that never rests has emptied the file; that it was not written in between, its stamp says.
     async fn settled(&self) -> Option<Result<String, Trouble>> {
         let mut before = None;
         for _ in 0..SETTLING_LOOKS {
             let path = self.path.clone();
-            let text = spawn_blocking(move || text(&path)).await.ok()?;
+            let (stamp, text) = spawn_blocking(move || (stamp(&path), text(&path))).await.ok()?;
             if self.last.as_ref().is_some_and(|last| last.text == text) {
                 return None;
             }
-            if before.as_ref() == Some(&text) {
-                return before;
+            let seen = Some((stamp, text));
+            if seen == before {
+                return seen.map(|(_, text)| text);
             }
-            before = Some(text);
+            before = seen;
             sleep(SETTLING).await;
         }
         None
@@ -83,6 +86,16 @@ async fn understood(path: PathBuf, text: Result<String, Trouble>) -> Seen {
         let trouble = Trouble::Malformed("it cannot be understood".to_owned()); // there was a panic, which is logged
         Seen { text: Err(trouble.clone()), members: Err(trouble) }
     })
+}
+
+/// Which file it is, and when it was last written: its device and number, and both clocks in nanoseconds. A moment in
+/// which there is none has no stamp.
+fn stamp(path: &Path) -> Option<[i128; 4]> {
+    let file = fs::metadata(path).ok()?;
+    let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let (modified, changed) =
+        (nanos(file.mtime(), file.mtime_nsec()), nanos(file.ctime(), file.ctime_nsec()));
+    Some([file.dev().into(), file.ino().into(), modified, changed])
 }
 
 fn parse(path: &Path, text: &str) -> Result<Vec<Endpoint>, Trouble> {
