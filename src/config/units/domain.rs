@@ -1,5 +1,7 @@
 //! Names that are looked up in the DNS.
 
+use std::net::{IpAddr, SocketAddr};
+
 use crate::config::units::{Misfit, Unit, as_text};
 
 /// A domain name (RFC 1035, section 2.3.1, and labels that begin with `_`, as SRV records have them; RFC 2782).
@@ -19,7 +21,7 @@ impl Unit for DomainName {
     const PATTERN: &'static str = "[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*\\.?";
 
     fn read(text: &str) -> Result<DomainName, Misfit> {
-        if text.parse::<std::net::IpAddr>().is_ok() {
+        if text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok() {
             return Err(Misfit::because("an address needs no look-up: write it under endpoints"));
         }
         if let Some((name, port)) = text.rsplit_once(':')
@@ -65,5 +67,10 @@ mod tests {
         let long = "a".repeat(64);
         assert!(DomainName::read(&long).is_err());
         assert_eq!(DomainName::read("orders:80").unwrap_err().suggestion.as_deref(), Some("orders"));
+        assert_eq!(
+            DomainName::read("10.0.0.1:80").unwrap_err().suggestion,
+            None,
+            "it would be no name either"
+        );
     }
 }
