@@ -242,4 +242,58 @@ routes:
         assert_eq!(plan.table.find(&lookup("a", "/x")), Found::Route(RouteId(0)));
         assert_eq!(plan.table.find(&lookup("b", "/7")), Found::Route(RouteId(0)));
     }
+
+    /// What `compile::endpoints` says of a file's text: addresses with weight and tier, or its diagnostics.
+    fn listed(text: &str) -> Result<Vec<(String, u32, u8)>, String> {
+        let env = |name: &str| (name == "HOST").then(|| "10.0.0.9".to_owned());
+        let listed = endpoints("orders.yaml", text, &env).map_err(|report| report.to_string())?;
+        Ok(listed.into_iter().map(|e| (e.address.to_string(), e.weight, e.tier)).collect())
+    }
+
+    #[test]
+    fn a_file_of_endpoints_has_them_as_the_configuration_does() {
+        let text = "# from the inventory
+- 10.0.0.1:80
+- {address: '[fd00::2]:80', weight: 7, tier: 2}
+- address: ${HOST}:80
+";
+        let expected = [("10.0.0.1:80", 1, 0), ("[fd00::2]:80", 7, 2), ("10.0.0.9:80", 1, 0)]
+            .map(|(a, w, t)| (a.to_owned(), w, t));
+        assert_eq!(listed(text).unwrap(), expected);
+        assert_eq!(listed("['10.0.0.1:80']").unwrap(), listed("[{\"address\": \"10.0.0.1:80\"}]").unwrap());
+        assert!(endpoints("f", "[{address: '10.0.0.1:80', drain: true}]", &|_| None).unwrap()[0].drained);
+    }
+
+    /// Each with everything that is wrong with it, as an operator reads it in the log.
+    #[test]
+    fn a_file_of_endpoints_that_is_wrong_says_why_and_where() {
+        let cases = [
+            ("", "1:1: found an empty list, expected a list with at least one item"),
+            ("# all gone\n", "1:1: found an empty list, expected a list with at least one item"),
+            ("[]", "1:1: found an empty list, expected a list with at least one item"),
+            ("endpoints: [10.0.0.1:80]", "1:1: found a map, expected a list with at least one item"),
+            ("10.0.0.1:80", "1:1: found \"10.0.0.1:80\", expected a list with at least one item"),
+            (
+                "- 10.0.0.1:80\n- [10.0.0.2:80\n",
+                "3:1: found a syntax error (while parsing a flow sequence, expected ',' or ']'), expected YAML",
+            ),
+            (
+                "- 10.0.0.1:80\n- {address: 10.0.0.1:80, weight: 2}\n",
+                "2:3: [1]: found 10.0.0.1:80 a second time (see line 1), expected each endpoint once; give it a weight instead",
+            ),
+            (
+                "- {address: 10.0.0.1:80, weigth: 2}\n- 10.0.0.2\n",
+                "1:26: [0].weigth: found an unknown key, expected one of address, drain, tier, weight (did you mean weight?)
+2:3: [1]: found \"10.0.0.2\" (no port), expected an IP address and port such as 10.0.0.11:8080 or [fd00::11]:8080",
+            ),
+            (
+                "- ${NOBODY:-orders}:80\n",
+                "1:3: [0]: found \"orders:80\" from \"${NOBODY:-orders}:80\" (names are not looked up), expected an IP address \
+                 and port such as 10.0.0.11:8080 or [fd00::11]:8080",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(listed(text).unwrap_err().replace("orders.yaml:", ""), expected, "{text}");
+        }
+    }
 }
