@@ -31,8 +31,11 @@
 //! | `tetap_draining` | gauge | 1 while the process is stopping |
 //! | `tetap_build_info{version}` | gauge | always 1 |
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -259,6 +262,8 @@ pub struct Metrics {
     fit: IntGaugeVec,
     ejections: IntCounterVec,
     checks: IntCounterVec,
+    /// How many hold the series of an endpoint: one that leaves and joins again is there twice, for a while.
+    endpoints: Mutex<HashMap<(String, String), usize>>,
     limit: IntGaugeVec,
     access_log_dropped: IntCounter,
     draining: IntGauge,
@@ -346,6 +351,7 @@ impl Metrics {
                 "Health checks by result",
                 &["upstream", "endpoint", "result"],
             ),
+            endpoints: Mutex::default(),
             limit: family.gauges(
                 "upstream_limit",
                 "Requests that it is given at a time, at most",
@@ -388,8 +394,9 @@ impl Metrics {
         }
     }
 
-    /// The series of one endpoint (`ip:port`) of an upstream.
+    /// The series of one endpoint (`ip:port`) of an upstream, until it is [forgotten](Metrics::forget_endpoint).
     pub fn endpoint(&self, upstream: &str, endpoint: &str) -> EndpointMetrics {
+        *self.endpoints.lock().entry((upstream.to_owned(), endpoint.to_owned())).or_default() += 1;
         let attempts = |outcome: Outcome| [upstream, endpoint, outcome.as_str()];
         EndpointMetrics {
             attempts: Outcome::ALL.map(|outcome| self.attempts.with_label_values(&attempts(outcome))),
@@ -402,6 +409,9 @@ impl Metrics {
 
     /// An endpoint is gone, and so are its series: those of all that ever were would pile up.
     pub fn forget_endpoint(&self, upstream: &str, endpoint: &str) {
+        if self.is_held_still(upstream, endpoint) {
+            return;
+        }
         // what was never made need not be removed
         let _ = self.opened.remove_label_values(&[upstream, endpoint]);
         let _ = self.fit.remove_label_values(&[upstream, endpoint]);
@@ -414,6 +424,19 @@ impl Metrics {
         for result in CHECKS {
             let _ = self.checks.remove_label_values(&[upstream, endpoint, result]);
         }
+    }
+
+    /// One holder less; whether there are others.
+    fn is_held_still(&self, upstream: &str, endpoint: &str) -> bool {
+        let mut endpoints = self.endpoints.lock();
+        let key = (upstream.to_owned(), endpoint.to_owned());
+        let Some(holders) = endpoints.get_mut(&key) else { return false };
+        *holders = holders.saturating_sub(1);
+        let held = *holders > 0;
+        if !held {
+            endpoints.remove(&key);
+        }
+        held
     }
 
     /// The counter of a cause.
@@ -549,7 +572,9 @@ mod tests {
         }
         endpoint.checked(true);
         metrics.endpoint("api", "10.0.0.2:80");
-        assert!(metrics.encode().contains("10.0.0.1:80"));
+        metrics.endpoint("api", "10.0.0.1:80");
+        metrics.forget_endpoint("api", "10.0.0.1:80");
+        assert!(metrics.encode().contains("10.0.0.1:80"), "it has joined again before it was gone");
         metrics.forget_endpoint("api", "10.0.0.1:80");
         assert!(!metrics.encode().contains("10.0.0.1:80"), "{}", metrics.encode());
         assert!(metrics.encode().contains("10.0.0.2:80"));

@@ -238,7 +238,8 @@ fn is_made_again(session: &Session, exchange: &mut Exchange, reached: Reached) -
 
 fn may_wait(exchange: &Exchange) -> bool {
     let over = exchange.wait_until.is_some_and(|until| until <= Instant::now());
-    !over && exchange.attempts.len() + 1 < limits::ATTEMPTS_IN_ALL
+    // there must be room for as many attempts as may follow the wait
+    !over && exchange.attempts.len() + 1 + limits::ATTEMPTS as usize <= limits::ATTEMPTS_IN_ALL
 }
 
 fn failure<'e>(session: &Session, exchange: &'e Exchange, reached: Reached) -> Option<Failed<'e>> {

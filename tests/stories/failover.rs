@@ -177,6 +177,19 @@ fn no_more_wait_than_may() {
     tetap.wait_for_metric("tetap_upstream_pending", &["upstream=\"u\""], 0.0);
 }
 
+/// Every good check says that somebody is there, and nobody is.
+#[test]
+fn a_check_that_lies_does_not_send_a_waiting_request_round_for_ever() {
+    let liar = Scripted::answering("well");
+    let check = format!("health_check: {{http: {{}}, port: {}, interval: 100ms}}", liar.address().port());
+    let options = format!("{check}, ejection: {{max_ejected: 0%}}, limits: {{pending_timeout: 14s}}");
+    let tetap = Tetap::with("", &[nobody()], &options);
+    assert_eq!(tetap.client().post("/", b"pay").verdict(), (503, "connect_failed".to_string()));
+    let attempts = tetap.access_log(1)[0]["attempts"].as_array().unwrap().len();
+    assert!((2..=60).contains(&attempts), "{attempts}");
+    assert_eq!(tetap.metrics().sum("tetap_failures_total", &["cause=\"internal\""]), 0.0);
+}
+
 /// How many milliseconds the upstream was told that it has.
 fn told(server: &Scripted, header: &str) -> u64 {
     server

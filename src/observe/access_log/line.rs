@@ -13,7 +13,7 @@
 //! | `cause` | a word of [`Cause`](crate::failure::Cause), where the answer is not an upstream's own |
 //! | `route`, `upstream` | names from the configuration |
 //! | `attempts` | in order: `endpoint`, `outcome`, `reused`, `connect_ms`, `first_byte_ms`, `status` |
-//! | `queued_ms` | wait for the upstream to have room |
+//! | `queued_ms` | wait for the upstream to have room, and for an endpoint to come back |
 //! | `first_byte_ms`, `duration_ms` | from the request's first byte to the answer's first, and last |
 //! | `bytes_received`, `bytes_sent` | of the bodies |
 //! | `request_id` | as in `X-Request-Id`, for the upstream and for the client |
