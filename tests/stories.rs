@@ -17,6 +17,7 @@ mod stories {
     mod deadlines;
     mod discovery;
     mod failover;
+    mod grpc;
     mod health;
     mod metrics;
     mod overload;

@@ -57,7 +57,7 @@ fn proxy(servers: &[&Server], options: &str) -> Tetap {
 }
 
 /// What the admin address says of an endpoint.
-fn verdict(tetap: &Tetap, endpoint: usize) -> (String, Value) {
+pub(super) fn verdict(tetap: &Tetap, endpoint: usize) -> (String, Value) {
     let listed: Value = serde_json::from_str(&tetap.admin("/api/v1/upstreams").text()).unwrap();
     let told = &listed["upstreams"][0]["endpoints"][endpoint];
     (told["verdict"].as_str().unwrap().to_string(), told["reason"].clone())

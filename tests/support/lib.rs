@@ -22,6 +22,7 @@
 pub mod ask;
 pub mod client;
 pub mod dns;
+pub mod grpc;
 pub mod haproxy;
 pub mod load;
 pub mod message;
@@ -41,6 +42,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use client::Client;
+pub use grpc::Grpc;
 pub use haproxy::Haproxy;
 pub use message::{Answer, End, Received};
 pub use nginx::Nginx;
