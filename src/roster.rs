@@ -298,7 +298,8 @@ impl<E: Clone> Roster<E> {
     pub fn end(&mut self, id: SeatId, trial: bool, ended: Ended, now: Moment) -> Events {
         let mut events = Events::new();
         let Some(seat) = seat_of(&mut self.seats, id) else { return events };
-        let ended = seat.weigh(ended, &self.policy.ejection, now);
+        let ended = seat.interpret(ended, &self.policy.ejection, now);
+        let trial = trial && seat.breaker.is_ejected(); // another may have decided meanwhile
         seat.release();
         self.in_flight -= 1;
         let why = seat.hear(ended, &self.policy.ejection, now);

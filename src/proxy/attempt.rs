@@ -87,7 +87,8 @@ fn pick(session: &mut Session, exchange: &Exchange, upstream: &Arc<Upstream>) ->
     })
 }
 
-/// Waits for an endpoint to come back. Nothing was sent anywhere that has had an effect, so any request may.
+/// Waits for an endpoint to come back. Whoever comes here may be sent to one, by the verdict or because it was sent to
+/// none so far.
 async fn revival(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     let Some(upstream) = exchange.upstream().cloned() else {
         return Err(exchange.fail(Cause::Internal, None));
@@ -116,9 +117,10 @@ async fn revival(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
 /// What the last attempt has met, if there was one.
 fn nobody(exchange: &mut Exchange, detail: Option<&'static str>) -> BError {
     let cause = match exchange.attempts.last().map(|attempt| attempt.outcome) {
+        Some(Outcome::ConnectFailed) => Cause::ConnectFailed,
         Some(Outcome::Timeout) => Cause::UpstreamTimeout,
-        Some(_) => Cause::ConnectFailed,
-        None => Cause::NoEndpoint,
+        Some(Outcome::Reset) => Cause::UpstreamReset,
+        _ => Cause::NoEndpoint,
     };
     exchange.fail(cause, detail)
 }

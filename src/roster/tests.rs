@@ -186,6 +186,22 @@ fn a_trial_that_fails_costs_more_time_than_the_last() {
     assert!(play.get().unwrap().trial);
 }
 
+/// The first trial has no end, so there is a second, which goes well; what becomes of the first is then one failure.
+#[test]
+fn a_trial_that_is_late_decides_nothing_any_more() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    play.pass(Duration::from_secs(10));
+    let endless = play.get().unwrap();
+    play.pass(Duration::from_secs(11));
+    let second = play.get().unwrap();
+    assert!(endless.trial && second.trial);
+    play.end(second, WELL);
+    let events = play.end(endless, Ended::Silent);
+    assert!(events.iter().all(|event| !matches!(event, Event::Ejected(..))), "{events:?}");
+    assert_eq!(play.fitness(2), Fitness::Fit);
+}
+
 #[test]
 fn a_trial_that_is_given_up_is_made_again() {
     let mut play = Play::round_robin(POLICY, 3);
