@@ -249,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn the_endpoint_is_given_a_moment_to_close_first() {
         let answer = Step::Say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        let moment = Step::Pause(CHECK_PARTING / 5);
+        let moment = Step::Pause(CHECK_PARTING / 50);
         let steps = [Step::Hear, answer, moment, Step::Finish, Step::Stay];
         let (address, endpoint) = endpoint(&steps).await;
         let lingered = lingering(address);
@@ -259,11 +259,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_still_said_is_taken() {
+        let moment = Step::Pause(Duration::from_millis(1));
+        let pieces = [&b"in "[..], b"pie", b"ces"].map(|piece| [moment, Step::Say(piece)]).concat();
+        let (address, endpoint) = endpoint(&[&pieces[..], &[Step::Finish, Step::Stay]].concat()).await;
+        let socket = connect(address).await.unwrap();
+        drain(&socket).await;
+        drop(socket);
+        endpoint.await.unwrap().end.unwrap();
+    }
+
+    #[tokio::test]
     async fn an_endpoint_that_does_not_close_is_left_without_a_reset() {
-        let answer = Step::Say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nin ");
-        let moment = Step::Pause(CHECK_PARTING / 10);
-        let steps = [Step::Hear, answer, moment, Step::Say(b"pie"), moment, Step::Say(b"ces"), Step::Stay];
-        let (address, endpoint) = endpoint(&steps).await;
+        let answer = Step::Say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nin pieces");
+        let (address, endpoint) = endpoint(&[Step::Hear, answer, Step::Stay]).await;
         let begun = Instant::now();
         assert_eq!(check(&of(http(), LONG), address).await, Ok(()));
         assert!(begun.elapsed() < LONG / 2, "{:?}", begun.elapsed());
