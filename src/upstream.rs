@@ -15,6 +15,7 @@ pub mod gate;
 pub mod keeper;
 pub mod pool;
 pub mod prober;
+mod shortage;
 pub mod sticky;
 pub mod stream;
 

@@ -21,6 +21,8 @@ pub struct Thresholds {
 /// What a check that failed has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Miss {
+    /// Nothing: the proxy itself has run out of what it takes to ask.
+    Unmade,
     /// No connection: refused or unreachable.
     NoConnection,
     /// The whole check took too long.
@@ -47,6 +49,7 @@ impl Miss {
 impl fmt::Display for Miss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Miss::Unmade => f.write_str("the proxy could not ask"),
             Miss::NoConnection => f.write_str("no connection"),
             Miss::TimedOut => f.write_str("no answer in time"),
             Miss::Broken => f.write_str("the connection broke"),
@@ -82,6 +85,7 @@ impl Probe {
     #[must_use]
     pub fn after(self, result: Result<(), Miss>, thresholds: Thresholds) -> Probe {
         match (self, result) {
+            (probe, Err(Miss::Unmade)) => probe,
             (Probe::Unknown | Probe::Up { .. }, Ok(())) => Probe::Up { bad: 0 },
             (Probe::Unknown, Err(miss)) => Probe::Down { good: 0, miss },
             (Probe::Up { bad }, Err(miss)) if bad + 1 >= thresholds.unhealthy => {
@@ -140,6 +144,13 @@ mod tests {
         assert_eq!(verdicts("+--+---"), "uuuuuud", "a good one in between starts the count anew");
         assert_eq!(verdicts("-+-++"), "ddddu");
         assert_eq!(verdicts("-"), "d");
+    }
+
+    #[test]
+    fn a_check_that_was_not_made_says_nothing() {
+        for probe in [Probe::Unknown, Probe::Up { bad: 2 }, Probe::Down { good: 1, miss: MISS }] {
+            assert_eq!(probe.after(Err(Miss::Unmade), THRESHOLDS), probe);
+        }
     }
 
     #[test]

@@ -260,7 +260,7 @@ fn failure<'e>(session: &Session, exchange: &'e Exchange, reached: Reached) -> O
 fn reached(session: &Session, exchange: &Exchange) -> Reached {
     let begun = session.response_written().is_some_and(|written| !written.status.is_informational());
     match exchange.report().trouble {
-        Some(Trouble::ConnectFailed | Trouble::ConnectTimeout) => Reached::Nothing,
+        Some(Trouble::Shortage | Trouble::ConnectFailed | Trouble::ConnectTimeout) => Reached::Nothing,
         _ if begun => Reached::Answer,
         Some(Trouble::ResponseTimeout) => Reached::Silence,
         Some(Trouble::Invalid(_)) => Reached::Nonsense,

@@ -222,6 +222,7 @@ impl Exchange {
 /// an answer that nobody waited for to the end is none that failed.
 fn ended(report: &Report, answer: Option<(u16, Duration)>, cancelled: bool) -> Ended {
     match (report.trouble, answer) {
+        (Some(Trouble::Shortage), _) => Ended::Unknown,
         (Some(Trouble::ResetBeforeAnswer), _) if report.reused => Ended::Unknown,
         (Some(Trouble::Invalid(_)), _) => Ended::Badly,
         (Some(_), _) => Ended::Silent,
@@ -244,7 +245,7 @@ fn outcome(report: &Report, cancelled: bool) -> Outcome {
     match report.trouble {
         None if cancelled => Outcome::Cancelled,
         None => Outcome::Ok,
-        Some(Trouble::ConnectFailed) => Outcome::ConnectFailed,
+        Some(Trouble::Shortage | Trouble::ConnectFailed) => Outcome::ConnectFailed,
         Some(Trouble::ConnectTimeout | Trouble::ResponseTimeout | Trouble::Stalled) => Outcome::Timeout,
         Some(Trouble::ResetBeforeAnswer | Trouble::ResetWithinAnswer) => Outcome::Reset,
         Some(Trouble::Invalid(_)) => Outcome::Invalid,

@@ -53,6 +53,7 @@ fn diagnose(exchange: &Exchange, error: &Error) -> (Cause, Option<&'static str>)
         _ => {}
     }
     match exchange.report().trouble {
+        Some(Trouble::Shortage) => (Cause::ConnectFailed, Some("the proxy has no connections left")),
         Some(Trouble::ConnectFailed) => (Cause::ConnectFailed, None),
         Some(Trouble::ConnectTimeout) => (Cause::UpstreamTimeout, Some("connecting took too long")),
         Some(Trouble::ResponseTimeout) => (Cause::UpstreamTimeout, None),

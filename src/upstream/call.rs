@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 
 use super::pool::{Connection, Pool};
 use super::stream::UpstreamStream;
-use super::{Endpoint, Upstream};
+use super::{Endpoint, Upstream, shortage};
 use crate::clock::Instant;
 use crate::hygiene::response_head::Asked;
 use crate::plan::Timeouts;
@@ -77,6 +77,8 @@ pub struct Report {
 /// What can go wrong between the proxy and an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
+    /// The proxy itself has run out of what it takes to connect.
+    Shortage,
     /// Nobody listens there, or the network says no.
     ConnectFailed,
     /// No answer to the connection attempt in time.
@@ -171,10 +173,10 @@ impl Call {
 
     async fn open(&self, now: Instant) -> Result<Connection, Trouble> {
         let patience = self.timeouts.connect.min(self.deadline().saturating_duration_since(now));
-        let socket = tokio::time::timeout(patience, self.dial())
-            .await
-            .map_err(|_| Trouble::ConnectTimeout)?
-            .map_err(|_| Trouble::ConnectFailed)?;
+        let socket =
+            tokio::time::timeout(patience, self.dial()).await.map_err(|_| Trouble::ConnectTimeout)?.map_err(
+                |error| if shortage::is_own(&error) { Trouble::Shortage } else { Trouble::ConnectFailed },
+            )?;
         let took = now.elapsed();
         self.state.lock().report.connect = Some(took);
         self.endpoint.metrics().opened.inc();

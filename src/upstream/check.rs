@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::shortage;
 use crate::health::probe::Miss;
 use crate::limits::{CHECK_BODY_BYTES, CHECK_PARTING};
 use crate::plan::{Check, CheckKind};
@@ -53,7 +54,11 @@ async fn in_time<T>(due: Instant, step: impl Future<Output = Result<T, Miss>>) -
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, Miss> {
-    TcpStream::connect(address).await.map_err(|_| Miss::NoConnection)
+    TcpStream::connect(address).await.map_err(|error| unconnected(&error))
+}
+
+fn unconnected(error: &std::io::Error) -> Miss {
+    if shortage::is_own(error) { Miss::Unmade } else { Miss::NoConnection }
 }
 
 /// Lets the endpoint close first, for a moment, and takes what it still says: bytes that nobody has read would turn our

@@ -15,6 +15,7 @@ use super::discovery::{Change, Complaints, Source, Trouble};
 use super::prober::{self, Hurried, Hurry};
 use super::{Endpoint, Upstream, check};
 use crate::clock::Duration;
+use crate::health::probe::Miss;
 use crate::limits;
 use crate::plan::{self, Check, CheckKind};
 use crate::roster::SeatId;
@@ -127,7 +128,7 @@ impl Upstream {
         let interval = wanted.as_ref().map(|check| check.interval);
         let check = wanted.unwrap_or_else(|| Arc::new(glance()));
         let report = |result: Result<(), _>| {
-            if interval.is_some() {
+            if interval.is_some() && result != Err(Miss::Unmade) {
                 endpoint.metrics().checked(result.is_ok());
             }
             let in_doubt = self.checked(id, result);

@@ -100,7 +100,7 @@ pub async fn watch<C: Future<Output = Result<(), Miss>>>(
             continue;
         };
         let usual = Instant::now() + pause(interval, in_doubt, fastrand::f64());
-        let soonest = began + hurry.pause().min(interval);
+        let soonest = usual.min(began + hurry.pause().min(interval));
         tokio::select! {
             () = sleep_until(usual) => {}
             () = nudge.0.notified() => sleep_until(soonest).await,

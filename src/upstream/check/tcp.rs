@@ -15,12 +15,12 @@ use socket2::SockRef;
 use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
-use super::in_time;
+use super::{in_time, unconnected};
 use crate::health::probe::Miss;
 
 /// Good once the endpoint's kernel has answered.
 pub(super) async fn check(address: SocketAddr, due: Instant) -> Result<(), Miss> {
-    in_time(due, async { knock(address).await.map_err(|_| Miss::NoConnection) }).await
+    in_time(due, async { knock(address).await.map_err(|error| unconnected(&error)) }).await
 }
 
 async fn knock(address: SocketAddr) -> io::Result<()> {
