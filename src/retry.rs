@@ -124,6 +124,8 @@ pub fn next(failed: &Failed<'_>, withdraw: impl FnOnce() -> bool, chance: f64) -
         Verdict::Wait => return Next::Wait,
         Verdict::Again { costs, waits } => (costs, waits),
     };
+    // whoever has just seen two break gives the third time to show whether it does, too: at least half of the wait
+    let chance = if failed.reached == Reached::Upstream { 0.5 + chance / 2.0 } else { chance };
     let wait = if waits { failed.policy.backoff.wait(failed.made, chance) } else { Duration::ZERO };
     match () {
         () if wait >= failed.left => Next::Enough("no time left to wait"),
@@ -144,7 +146,7 @@ pub fn verdict(failed: &Failed<'_>) -> Verdict {
         _ if !failed.replayable => Verdict::Enough("the body cannot be sent again"),
         _ if failed.made >= failed.policy.attempts => Verdict::Enough("no attempts left"),
         Reached::Upstream if !when.reset => Verdict::Enough("retry.when has no reset"),
-        // two that break in a row are no chance: the third may be about to, and will say so in a moment
+        // two that break in a row are no chance: the third may be about to
         Reached::Upstream => Verdict::Again { costs: true, waits: !failed.others || failed.made > 1 },
         _ if !failed.others => Verdict::Enough("every endpoint was tried"),
         Reached::Nonsense if !when.reset => Verdict::Enough("retry.when has no reset"),

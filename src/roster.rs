@@ -369,7 +369,9 @@ impl<E: Clone> Roster<E> {
         let thresholds = self.policy.checks;
         let Some(seat) = self.seat(id) else { return events };
         seat.check(result, thresholds, now);
-        self.settle(now, &mut events);
+        if seat.is_misjudged() {
+            self.settle(now, &mut events); // looks at everybody, so not for a check that says nothing new
+        }
         let fit = self.seat(id).is_some_and(|seat| seat.fitness == Fitness::Fit);
         if result.is_ok() && fit && !events.contains(&Event::Revived) {
             events.push(Event::Revived);

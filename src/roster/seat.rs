@@ -201,6 +201,11 @@ impl<E> Seat<E> {
         self.back = Some(now);
     }
 
+    /// Whether the verdict is no longer what is known of it would give.
+    pub(super) fn is_misjudged(&self) -> bool {
+        self.verdict() != self.fitness
+    }
+
     /// Brings the verdict up to date; the new one, if it is new.
     pub(super) fn judge(&mut self) -> Option<Fitness> {
         let verdict = self.verdict();

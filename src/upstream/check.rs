@@ -14,9 +14,11 @@ mod http;
 mod tcp;
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::TcpStream;
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::shortage;
@@ -54,11 +56,23 @@ async fn in_time<T>(due: Instant, step: impl Future<Output = Result<T, Miss>>) -
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, Miss> {
-    TcpStream::connect(address).await.map_err(|error| unconnected(&error))
+    let opening = async { socket(address)?.connect(address).await };
+    opening.await.map_err(|error| unconnected(&error))
 }
 
-fn unconnected(error: &std::io::Error) -> Miss {
+fn unconnected(error: &io::Error) -> Miss {
     if shortage::is_own(error) { Miss::Unmade } else { Miss::NoConnection }
+}
+
+/// The handshake's last packet waits for one that says something, and goes with it: a packet less for both sides, and
+/// an endpoint that is woken up once. Where the kernel does not play along, the check is as good.
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    let _ = SockRef::from(&socket).set_tcp_quickack(false);
+    Ok(socket)
 }
 
 /// Lets the endpoint close first, for a moment, and takes what it still says: bytes that nobody has read would turn our
@@ -78,7 +92,7 @@ async fn drain(socket: &TcpStream) {
         match socket.try_read(&mut [0; 4096]) {
             Ok(0) => return,
             Ok(length) => drained += length,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }
     }
@@ -88,7 +102,6 @@ async fn drain(socket: &TcpStream) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::io;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;

@@ -11,11 +11,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::SockRef;
-use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
-use super::{in_time, unconnected};
+use super::{in_time, socket, unconnected};
 use crate::health::probe::Miss;
 
 /// Good once the endpoint's kernel has answered.
@@ -24,12 +22,8 @@ pub(super) async fn check(address: SocketAddr, due: Instant) -> Result<(), Miss>
 }
 
 async fn knock(address: SocketAddr) -> io::Result<()> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
+    let socket = socket(address)?;
     socket.set_zero_linger()?; // a reset instead of a FIN
-    let _ = SockRef::from(&socket).set_tcp_quickack(false); // the last packet waits; without it the check is as good
     socket.connect(address).await?;
     Ok(())
 }
