@@ -127,8 +127,8 @@ impl Upstream {
     }
 
     /// A request has come: it adds to what may be tried again.
-    pub fn requested(&self) {
-        self.budget.lock().deposit(self.clock.now());
+    pub fn requested(&self, now: Instant) {
+        self.budget.lock().deposit(self.clock.at(now));
     }
 
     /// Takes one retry out of the budget, if there is one.

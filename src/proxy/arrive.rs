@@ -149,9 +149,9 @@ async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     exchange.key = key;
     exchange.pinned = pinned;
     exchange.given_up = given_up(&session.req_header().headers, began);
-    exchange.set_deadline(patience);
-    let patience = exchange.left();
-    upstream.requested();
+    exchange.set_deadline(began, patience);
+    let patience = exchange.deadline.saturating_duration_since(began);
+    upstream.requested(began);
     let admitted = tokio::select! {
         biased;
         admitted = upstream.gate().admit(priority, patience) => admitted,

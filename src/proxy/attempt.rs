@@ -29,8 +29,10 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Chooses an endpoint and prepares the call; first waits, where that is needed.
 pub(super) async fn begin(session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
     exchange.called = true;
-    pause(session, exchange).await?;
-    let lease = find(session, exchange).await?;
+    let lease = match at_once(session, exchange) {
+        Some(lease) => lease,
+        None => Box::pin(later(session, exchange)).await?, // boxed, so that the usual request does not carry its state
+    };
     let Some(terms) = terms(session, exchange) else {
         return Err(exchange.fail(Cause::Internal, None));
     };
@@ -44,6 +46,18 @@ pub(super) async fn begin(session: &mut Session, exchange: &mut Exchange) -> Res
     exchange.body.seen = 0; // a body is sent from its beginning
     exchange.present = Some(Present { call, lease, began: Instant::now(), answer: None, rejected: false });
     Ok(peer)
+}
+
+/// An endpoint for a request that need not wait.
+fn at_once(session: &mut Session, exchange: &Exchange) -> Option<Lease> {
+    let upstream = exchange.upstream().filter(|_| exchange.pause == Pause::Nothing)?;
+    pick(session, exchange, upstream)
+}
+
+/// An endpoint for one that does.
+async fn later(session: &mut Session, exchange: &mut Exchange) -> Result<Lease> {
+    pause(session, exchange).await?;
+    find(session, exchange).await
 }
 
 /// What the last attempt has left to wait for.

@@ -178,8 +178,8 @@ impl Exchange {
 
     /// The deadline of a request whose last byte has come, or whose first attempt begins: `patience` from now on, and no
     /// later than the client has said.
-    pub(super) fn set_deadline(&mut self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+    pub(super) fn set_deadline(&mut self, now: Instant, patience: Duration) {
+        let deadline = now + patience;
         self.deadline = self.given_up.map_or(deadline, |given_up| given_up.min(deadline));
     }
 

@@ -10,6 +10,7 @@ use super::arrive::X_REQUEST_ID;
 use super::exchange::Exchange;
 use super::reply::VIA;
 use crate::answer;
+use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::forwarding::{
     FIELDS, Forwarding, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO, impostors,
@@ -94,6 +95,9 @@ fn name_host(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
 /// Tells the endpoint how much time is left, where it wants to know or the client has said.
 fn hurry(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     let Some(forward) = exchange.forward() else { return Ok(()) };
+    if forward.deadline_header.is_none() && exchange.given_up.is_none() {
+        return Ok(());
+    }
     let left = exchange.left();
     if request.headers.contains_key(GRPC_TIMEOUT) && exchange.given_up.is_some() {
         request.insert_header(GRPC_TIMEOUT, write_grpc_timeout(left))?;
@@ -188,7 +192,7 @@ pub(super) fn body(piece: Option<&Bytes>, end: bool, exchange: &mut Exchange) ->
 fn body_is_whole(exchange: &mut Exchange) {
     let request = exchange.forward().map(|forward| forward.timeouts.request).unwrap_or_default();
     if !exchange.body.whole && exchange.body.seen > 0 {
-        exchange.set_deadline(request);
+        exchange.set_deadline(Instant::now(), request);
     }
     exchange.body.whole = true;
     if let Some(present) = &exchange.present {
