@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{BError, Error, ErrorSource, ErrorType, Result};
@@ -13,10 +13,11 @@ use super::exchange::{Exchange, Pause, Present};
 use crate::balance::Tried;
 use crate::clock::{Duration, Instant};
 use crate::failure::Cause;
+use crate::hygiene::hop_by_hop::hop_by_hop;
 use crate::hygiene::response_head::Asked;
 use crate::limits;
 use crate::observe::metrics::Outcome;
-use crate::plan::Timeouts;
+use crate::plan::{HeaderEdits, Route, Timeouts};
 use crate::retry::{self, Failed, Next, Reached};
 use crate::roster::Wanted;
 use crate::upstream::call::{Call, Dial, Terms, Trouble};
@@ -164,9 +165,21 @@ fn is_idempotent(session: &Session, exchange: &Exchange) -> bool {
     let request = session.req_header();
     let keyed = || {
         exchange.forward().is_some_and(|forward| forward.retry.idempotency_key)
-            && request.headers.contains_key(IDEMPOTENCY_KEY)
+            && carries_key(&request.headers, exchange.route())
     };
     request.method.is_idempotent() || keyed()
+}
+
+/// What counts is what the endpoint gets: one key, which is neither the connection's own nor taken out by the route.
+fn carries_key(headers: &HeaderMap, route: Option<&Route>) -> bool {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let one = keys.next().is_some_and(|key| !key.is_empty()) && keys.next().is_none();
+    let edited = route.is_some_and(|route| {
+        let HeaderEdits { remove, set, add } = &route.request_headers;
+        let named = set.iter().chain(add).map(|(name, _)| name);
+        remove.iter().chain(named).any(|name| *name == IDEMPOTENCY_KEY)
+    });
+    one && !edited && !hop_by_hop(headers).contains(&IDEMPOTENCY_KEY)
 }
 
 /// Pingora's view of an endpoint. Its own time-outs, pool and header policy stay unused: the call has ours.

@@ -188,6 +188,9 @@ impl<E> Seat<E> {
         if result.is_ok() && is_up && (was_down || self.probe.is_none()) {
             self.doubted = None;
         }
+        if result.is_ok() && thresholds.is_none() && self.breaker.is_ejected() {
+            self.readmit(now); // nobody could be reached, and here is somebody
+        }
         if was_down && is_up {
             self.back = Some(now);
             self.tally = Tally::default();

@@ -233,6 +233,20 @@ fn where_all_others_are_out_a_trial_may_be_any_request() {
     assert!(play.get().is_none(), "it is under way");
 }
 
+/// Where no checks are made, one is made only because requests wait for anybody who is there.
+#[test]
+fn who_is_there_when_nobody_else_is_need_not_wait_for_the_end_of_its_ejection() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    let events = play.check(2, Ok(()));
+    assert!(events.contains(&Event::Revived) && play.fitness(2) == Fitness::Fit, "{events:?}");
+    let mut checked = Play::round_robin(CHECKED, 3);
+    checked.check_all_well();
+    checked.fail(2, 3);
+    checked.check(2, Ok(()));
+    assert_ne!(checked.fitness(2), Fitness::Fit, "a green check is no reason where requests fail");
+}
+
 #[test]
 fn no_more_are_ejected_than_may_be() {
     let mut play = Play::round_robin(POLICY, 3);

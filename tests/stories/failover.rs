@@ -71,6 +71,25 @@ fn an_idempotency_key_makes_a_post_repeatable_where_the_operator_says_so() {
     }
 }
 
+/// Whether a POST may be repeated is told by what the server sees, not by what the client says.
+#[test]
+fn a_key_that_the_server_does_not_see_makes_nothing_repeatable() {
+    let keys = [
+        "Idempotency-Key: a\r\nConnection: Idempotency-Key\r\n",
+        "Idempotency-Key:\r\n",
+        "Idempotency-Key: a\r\nIdempotency-Key: b\r\n",
+    ];
+    for key in keys {
+        let (busy, fine) = (answering(503, "busy"), answering(200, "fine"));
+        let options = "ejection: {max_ejected: 0%}, retry: {idempotency_key: true}";
+        let tetap = Tetap::with("", &[busy.address(), fine.address()], options);
+        let mut client = tetap.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: t\r\n{key}Content-Length: 3\r\n\r\npay"));
+        assert_eq!(client.read_answer().text(), "busy", "{key}");
+        assert_eq!(fine.count(), 0, "{key}");
+    }
+}
+
 #[test]
 fn a_get_that_is_not_answered_in_time_is_asked_elsewhere() {
     let (hung, fine) = (Scripted::silent(), answering(200, "fine"));

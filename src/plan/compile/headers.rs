@@ -12,6 +12,7 @@ use crate::config::route;
 use crate::config::units::{HeaderName as Name, HeaderValue as Value};
 use crate::config::{Fault, KeyPath};
 use crate::plan::HeaderEdits;
+use crate::retry::deadline::GRPC_TIMEOUT;
 use crate::routing::host::normalize_host;
 
 /// Which way the edited message goes.
@@ -91,6 +92,14 @@ fn wrong_host(at: KeyPath, name: &HeaderName, value: &Value) -> Option<Fault> {
         return None;
     }
     Some(Fault::new(at, format!("{:?}", value.0), "a host name or address, with or without a port"))
+}
+
+/// What is wrong with having a number of milliseconds written into this field.
+pub fn not_ours(at: KeyPath, name: &HeaderName) -> Option<Fault> {
+    let taken = is_of_the_connection(name) || *name == header::HOST || *name == GRPC_TIMEOUT;
+    taken.then(|| {
+        Fault::new(at, format!("{name}, which has a meaning of its own"), "a header that has none yet")
+    })
 }
 
 /// Whether a field is not the operator's to set.

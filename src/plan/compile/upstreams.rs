@@ -9,7 +9,7 @@ use crate::config::units::Name;
 use crate::config::upstream::{self, Discovery};
 use crate::config::{Fault, KeyPath, suggest};
 use crate::limit::adaptive;
-use crate::plan::compile::{balance, checks, deadlines, retries};
+use crate::plan::compile::{balance, checks, deadlines, headers, retries};
 use crate::plan::{Endpoint, Keepalive, Members, Upstream, UpstreamId, UpstreamLimits};
 
 /// Upstreams by name, for the routes that lead to them.
@@ -62,12 +62,15 @@ fn plan(name: &Name, upstream: &upstream::Upstream, faults: &mut Vec<Fault>) -> 
         retry,
         // Retries, timeouts and the deadline's header are of the routes that lead here: each overlays them with its own.
         timeouts: _,
-        deadline_header: _,
+        deadline_header,
         keepalive,
     } = upstream;
     let path = KeyPath::root().key("upstreams").key(name.as_str());
     deadlines::of_upstream(&path, upstream, faults);
     retries::check_upstream(&path, retry, faults);
+    faults.extend(
+        deadline_header.as_ref().and_then(|name| headers::not_ours(path.key("deadline_header"), &name.name)),
+    );
     Upstream {
         name: name.shared(),
         members: members(&path, endpoints.as_deref(), discovery.as_ref(), faults),
