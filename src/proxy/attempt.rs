@@ -285,7 +285,7 @@ fn failure<'e>(session: &Session, exchange: &'e Exchange, reached: Reached) -> O
 }
 
 fn reached(session: &Session, exchange: &Exchange) -> Reached {
-    let begun = session.response_written().is_some_and(|written| !written.status.is_informational());
+    let begun = super::fail::begun(session);
     match exchange.report().trouble {
         Some(Trouble::Shortage | Trouble::ConnectFailed | Trouble::ConnectTimeout) => Reached::Nothing,
         _ if begun => Reached::Answer,

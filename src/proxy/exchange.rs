@@ -224,6 +224,8 @@ fn ended(report: &Report, answer: Option<(u16, Duration)>, cancelled: bool) -> E
     match (report.trouble, answer) {
         (Some(Trouble::Shortage), _) => Ended::Unknown,
         (Some(Trouble::ResetBeforeAnswer), _) if report.reused => Ended::Unknown,
+        // phones vanish without a word, and servers end what nobody uses: a tunnel's end is nobody's fault
+        (Some(Trouble::Stalled | Trouble::ResetWithinAnswer), Some((101, latency))) => Ended::Well(latency),
         (Some(Trouble::Invalid(_)), _) => Ended::Badly,
         (Some(_), _) => Ended::Silent,
         (None, Some((status, _))) if says_no(status) => Ended::Badly,

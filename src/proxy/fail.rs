@@ -76,7 +76,7 @@ fn client_cause(trouble: Option<ClientTrouble>, error: &Error) -> Cause {
 }
 
 /// A tunnel has begun as much as an answer has: a document would end up among its bytes.
-fn begun(session: &Session) -> bool {
+pub(super) fn begun(session: &Session) -> bool {
     let switched = |status| status == StatusCode::SWITCHING_PROTOCOLS;
     let written = session.response_written().map(|written| written.status);
     written.is_some_and(|status| !status.is_informational() || switched(status))

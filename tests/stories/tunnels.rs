@@ -70,3 +70,32 @@ fn a_tunnel_is_longer_than_any_body() {
         assert_eq!(client.send(&piece).read_exact(500).unwrap(), piece.as_bytes());
     }
 }
+
+/// What the client has said in a tunnel was said to one server. Another must not hear it, even where the handshake is a
+/// GET and there is time for a second attempt.
+#[test]
+fn a_tunnel_that_breaks_is_not_made_again_elsewhere() {
+    let breaking = || {
+        Scripted::start(|talk| {
+            talk.head();
+            talk.write(SWITCHING);
+            talk.read_exact(4);
+            talk.write("pong");
+            talk.read_exact(4);
+            talk.reset();
+        })
+    };
+    let servers = [breaking(), breaking()];
+    let tetap = Tetap::to(&servers.each_ref().map(Scripted::address));
+    let mut client = tetap.client();
+    assert_eq!(client.send(UPGRADE).read_answer().status, 101);
+    assert_eq!(client.send("ping").read_exact(4).unwrap(), b"pong");
+    client.send("last");
+    let (rest, end) = client.read_to_end();
+    assert!(rest.is_empty() && end != End::Late, "{:?} and then {end:?}", String::from_utf8_lossy(&rest));
+    until("it is over", || tetap.access_log_now().len() == 1);
+    let opened = servers.iter().map(Scripted::opened).sum::<usize>();
+    assert_eq!(opened, 1, "only one server was ever spoken to");
+    let line = &tetap.access_log(1)[0];
+    assert_eq!(line["attempts"].as_array().unwrap().len(), 1, "{line}");
+}
