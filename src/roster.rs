@@ -372,8 +372,9 @@ impl<E: Clone> Roster<E> {
         if seat.is_misjudged() {
             self.settle(now, &mut events); // looks at everybody, so not for a check that says nothing new
         }
-        let fit = self.seat(id).is_some_and(|seat| seat.fitness == Fitness::Fit);
-        if result.is_ok() && fit && !events.contains(&Event::Revived) {
+        let open =
+            |seat: &mut Seat<E>| seat.fitness == Fitness::Fit || seat.awaits_trial(now, Duration::ZERO);
+        if result.is_ok() && self.seat(id).is_some_and(open) && !events.contains(&Event::Revived) {
             events.push(Event::Revived);
         }
         events

@@ -165,6 +165,16 @@ impl Breaker {
         self.state = State::Open { until: now + self.last, why };
     }
 
+    /// Half-opens it before its time: whoever was ejected for saying nothing at all has been heard of. A request is still to
+    /// find out whether that is true.
+    pub fn wake_early(&mut self, now: Moment) {
+        if let State::Open { why, .. } = self.state
+            && !why.answers()
+        {
+            self.state = State::HalfOpen { since: now, on_trial: None, why };
+        }
+    }
+
     /// Half-opens it when its time is over. Whether it did.
     pub fn wake(&mut self, now: Moment) -> bool {
         let State::Open { until, why } = self.state else { return false };

@@ -202,11 +202,15 @@ impl Exchange {
         let outcome = if rejected { Outcome::Rejected } else { outcome(&report, cancelled) };
         lease.endpoint().metrics().attempted(outcome);
         let first_byte = report.first_byte.map(|at| at.saturating_duration_since(began));
-        if let (Some(permit), Outcome::Timeout, None) = (&self.permit, outcome, first_byte) {
+        // the operator's own deadline for a first attempt is a measure like any other
+        let curtailed = self.given_up == Some(self.deadline) || !self.attempts.is_empty();
+        let cut_short = curtailed && call.was_cut_short(began);
+        if let (Some(permit), Outcome::Timeout, None, false) = (&self.permit, outcome, first_byte, cut_short)
+        {
             permit.timed_out();
         }
         let endpoint = lease.endpoint().clone();
-        lease.end(ended(&report, answer, cancelled));
+        lease.end(if cut_short { waited_in_vain(&report) } else { ended(&report, answer, cancelled) });
         self.attempts.push(Attempt {
             endpoint,
             outcome,
@@ -235,6 +239,11 @@ fn ended(report: &Report, answer: Option<(u16, Duration)>, cancelled: bool) -> E
         }
         (None, _) => Ended::Unknown,
     }
+}
+
+/// Somebody's patience ended before the endpoint's time was over.
+fn waited_in_vain(report: &Report) -> Ended {
+    report.sent.map_or(Ended::Unknown, |sent| Ended::GivenUp(sent.elapsed()))
 }
 
 /// The statuses by which a server, or a gateway before it, says that it cannot serve. A 500 is as often the request's

@@ -192,6 +192,7 @@ impl<E> Seat<E> {
             self.readmit(now); // nobody could be reached, and here is somebody
         }
         if was_down && is_up {
+            self.breaker.wake_early(now);
             self.back = Some(now);
             self.tally = Tally::default();
         }

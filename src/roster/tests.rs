@@ -247,6 +247,22 @@ fn who_is_there_when_nobody_else_is_need_not_wait_for_the_end_of_its_ejection() 
     assert_ne!(checked.fitness(2), Fitness::Fit, "a green check is no reason where requests fail");
 }
 
+/// Requests found that nobody was there before the checks did; now the checks find that somebody is.
+#[test]
+fn who_was_ejected_for_silence_gets_its_trial_when_its_checks_are_good_again() {
+    let mut play = Play::round_robin(CHECKED, 2);
+    play.check_all_well();
+    (0..3).for_each(|_| drop(play.meet(1, Ended::Silent)));
+    (0..2).for_each(|_| drop(play.check(1, Err(Miss::NoConnection))));
+    play.roster.checked(play.seat(1), Ok(()), play.now);
+    let events = play.check(1, Ok(()));
+    assert!(events.contains(&Event::Revived), "{events:?}");
+    let trial = play.pick_as(true, &Tried::default());
+    assert!(!trial.unwrap().trial, "a careful one is none while there is another");
+    (0..2).for_each(|_| drop(play.check(2, Err(Miss::NoConnection))));
+    assert!(play.pick_as(true, &Tried::default()).unwrap().trial, "and is where there is not");
+}
+
 #[test]
 fn no_more_are_ejected_than_may_be() {
     let mut play = Play::round_robin(POLICY, 3);

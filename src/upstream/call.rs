@@ -108,6 +108,17 @@ impl Call {
         self.state.lock().report
     }
 
+    /// Whether an attempt that ran out of time had less of it than `timeouts.connect` or `timeouts.response` give one: then
+    /// the request's deadline came first.
+    pub fn was_cut_short(&self, began: Instant) -> bool {
+        let report = self.report();
+        match report.trouble {
+            Some(Trouble::ConnectTimeout) => began.elapsed() < self.timeouts.connect,
+            Some(Trouble::ResponseTimeout) => report.sent.unwrap_or(began).elapsed() < self.timeouts.response,
+            _ => false,
+        }
+    }
+
     /// The request's last byte is on its way: from now on the answer is waited for, until `deadline` at most.
     pub fn sent(&self, deadline: Instant) {
         let mut state = self.state.lock();

@@ -270,3 +270,18 @@ fn a_reset_with_bytes_already_on_their_way_to_the_client_is_never_asked_again() 
     until("it is over", || tetap.access_log_now().len() == 1);
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
+
+/// Clients have deadlines of their own, and some set ones that nobody can keep: that says nothing about the servers.
+#[test]
+fn a_clients_own_deadline_puts_no_endpoint_out() {
+    let servers = [Scripted::silent(), Scripted::silent()];
+    let addresses = servers.each_ref().map(Scripted::address);
+    let tetap = Tetap::with("", &addresses, "ejection: {consecutive_failures: 1}");
+    for timeout in ["1n", "1n", "1n", "20m", "20m", "20m"] {
+        let mut client = tetap.client();
+        client.send(format!("GET / HTTP/1.1\r\nHost: t\r\ngrpc-timeout: {timeout}\r\n\r\n"));
+        assert_eq!(client.read_answer().status, 504, "{timeout}");
+    }
+    assert_eq!(tetap.metrics().sum("tetap_ejections_total", &[]), 0.0);
+    assert_eq!(tetap.metrics().sum("tetap_endpoint_fit", &[]), 2.0);
+}
