@@ -176,11 +176,11 @@ pub struct Forward {
 pub struct Timeouts {
     /// For one connection to open.
     pub connect: Duration,
-    /// From the last byte of the request to the first of the answer, in one attempt.
+    /// From the last byte of the request to the end of the answer's head, in one attempt.
     pub response: Duration,
     /// Between two reads or writes once the answer flows.
     pub idle: Duration,
-    /// From the request's last byte to the answer's first, all attempts and waits together.
+    /// From the request's last byte to the end of the answer's head, all attempts and waits together.
     pub request: Duration,
     /// Without a byte either way on an upgraded (WebSocket) connection.
     pub tunnel: Duration,

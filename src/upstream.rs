@@ -139,19 +139,26 @@ impl Upstream {
         granted
     }
 
-    /// Waits until there is somebody to ask again, at most until `until`. Meanwhile endpoints are checked at once.
+    /// How often so far there was somebody to ask again.
+    pub fn revivals(&self) -> u64 {
+        *self.revived.borrow()
+    }
+
+    /// Waits until there is somebody to ask again, at most until `until`; not at all if there was since
+    /// [`Upstream::revivals`] had told `since`. Meanwhile endpoints are checked at once.
     ///
     /// # Errors
     /// [`Unrevived`]: there is no room to wait, or the time is over.
-    pub async fn revival(&self, until: Instant) -> Result<(), Unrevived> {
+    pub async fn revival(&self, since: u64, until: Instant) -> Result<(), Unrevived> {
         let mut revived = self.revived.subscribe();
         let _place = self.gate.wait_in_line().ok_or(Unrevived::QueueFull)?;
         let _hurry = self.keeping.hurry();
-        let waited = tokio::time::timeout_at(until.into(), revived.changed()).await;
-        if matches!(waited, Ok(Ok(()))) { Ok(()) } else { Err(Unrevived::TimeOver) }
+        let again = revived.wait_for(|count| *count != since);
+        let waited = tokio::time::timeout_at(until.into(), again).await;
+        if matches!(waited, Ok(Ok(_))) { Ok(()) } else { Err(Unrevived::TimeOver) }
     }
 
-    /// Sets who is a member. Those who leave finish what they have under way; their idle connections are closed.
+    /// Sets who is a member. Those who leave finish what they have under way; their connections are closed.
     pub fn set_members(&self, endpoints: &[plan::Endpoint]) {
         let member = |endpoint: &plan::Endpoint| {
             let plan::Endpoint { address, weight, tier, drained } = *endpoint;
@@ -164,10 +171,13 @@ impl Upstream {
             }
             false => Ring::default(),
         };
-        let admit =
-            |_: SeatId, member: &Member| Endpoint::new(&self.plan.name, member.address, &self.registry);
-        let events = self.roster.lock().set_members(&members, ring, admit, self.clock.now()).1;
-        self.pool.retain(|address| members.iter().any(|member| member.address == address));
+        let admit = |_: SeatId, member: &Member| {
+            Endpoint::new(&self.plan.name, member.address, self.pool.shelf(), &self.registry)
+        };
+        let before = self.seats();
+        let (left, events) = self.roster.lock().set_members(&members, ring, admit, self.clock.now());
+        let gone = before.iter().filter(|(id, _)| left.contains(id));
+        gone.for_each(|(_, endpoint)| endpoint.shelf().close());
         if let Some(sticky) = &self.sticky {
             let slots = self.seats().into_iter().map(|(id, endpoint)| (id.slot, endpoint.address()));
             sticky.set_members(&self.plan.name, slots);

@@ -203,7 +203,7 @@ pub struct RouteRetry {
     /// What is tried again.
     #[schemars(extend("uniqueItems" = true))]
     pub when: Option<Vec<RetryOn>>,
-    /// How long one attempt may wait for the first byte of its answer.
+    /// How long one attempt may wait for the head of its answer.
     pub per_try_timeout: Option<Duration>,
     /// How long to wait before an attempt that would come too soon.
     pub backoff: Option<Backoff>,
@@ -230,11 +230,11 @@ pub enum Priority {
 pub struct RouteTimeouts {
     /// For one connection to open.
     pub connect: Option<Duration>,
-    /// From the last byte of the request to the first of the answer, in one attempt.
+    /// From the last byte of the request to the end of the answer's head, in one attempt.
     pub response: Option<Duration>,
     /// Between two reads or writes once the answer flows.
     pub idle: Option<Duration>,
-    /// From the request's last byte to the answer's first, all attempts and waits together.
+    /// From the request's last byte to the end of the answer's head, all attempts and waits together.
     pub request: Option<Duration>,
     /// Without a byte either way on an upgraded (WebSocket) connection.
     pub tunnel: Option<Duration>,

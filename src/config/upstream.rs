@@ -81,11 +81,11 @@ fn panic_threshold() -> Ratio {
 pub struct Timeouts {
     /// For one connection to open. After it the next server is tried.
     pub connect: Duration,
-    /// From the last byte of the request to the first of the answer, in one attempt. After it: 504.
+    /// From the last byte of the request to the end of the answer's head, in one attempt. After it: 504.
     pub response: Duration,
     /// Between two reads or writes once the answer flows. After it the client's connection is cut.
     pub idle: Duration,
-    /// From the request's last byte to the answer's first, all attempts and waits together. After it: 504.
+    /// From the request's last byte to the end of the answer's head, all attempts and waits together. After it: 504.
     pub request: Duration,
     /// Without a byte either way on an upgraded (WebSocket) connection.
     pub tunnel: Duration,

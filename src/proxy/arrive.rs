@@ -151,6 +151,9 @@ async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     exchange.given_up = given_up(&session.req_header().headers, began);
     exchange.set_deadline(began, patience);
     let patience = exchange.deadline.saturating_duration_since(began);
+    if patience.is_zero() {
+        return Err(exchange.fail(Cause::UpstreamTimeout, Some("the client gave it no time")));
+    }
     upstream.requested(began);
     let admitted = tokio::select! {
         biased;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{BError, Error, ErrorSource, ErrorType, Result};
@@ -37,10 +37,7 @@ pub(super) async fn begin(session: &mut Session, exchange: &mut Exchange) -> Res
     let Some(terms) = terms(session, exchange) else {
         return Err(exchange.fail(Cause::Internal, None));
     };
-    let Some(upstream) = exchange.upstream() else {
-        return Err(exchange.fail(Cause::Internal, None));
-    };
-    let call = Call::new(upstream, lease.endpoint().clone(), terms);
+    let call = Call::new(lease.endpoint().clone(), terms);
     let peer = peer(&lease, &call);
     exchange.tried.insert(lease.slot());
 
@@ -65,7 +62,7 @@ async fn later(session: &mut Session, exchange: &mut Exchange) -> Result<Lease> 
 async fn pause(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     match std::mem::replace(&mut exchange.pause, Pause::Nothing) {
         Pause::Nothing => Ok(()),
-        Pause::Revival => revival(session, exchange).await,
+        Pause::Revival { since } => revival(session, exchange, since).await,
         Pause::Time(wait) => tokio::select! {
             () = tokio::time::sleep(wait) => Ok(()),
             () = gone(session) => Err(exchange.fail(Cause::ClientClosed, None)),
@@ -80,6 +77,7 @@ async fn find(session: &mut Session, exchange: &mut Exchange) -> Result<Lease> {
         let Some(upstream) = exchange.upstream().cloned() else {
             return Err(exchange.fail(Cause::Internal, None));
         };
+        let since = upstream.revivals(); // before the look, so that none is missed
         if let Some(lease) = pick(session, exchange, &upstream) {
             return Ok(lease);
         }
@@ -87,7 +85,7 @@ async fn find(session: &mut Session, exchange: &mut Exchange) -> Result<Lease> {
             exchange.tried = Tried::default();
             continue;
         }
-        revival(session, exchange).await?;
+        revival(session, exchange, since).await?;
     }
 }
 
@@ -102,9 +100,9 @@ fn pick(session: &mut Session, exchange: &Exchange, upstream: &Arc<Upstream>) ->
     })
 }
 
-/// Waits for an endpoint to come back. Whoever comes here may be sent to one, by the verdict or because it was sent to
-/// none so far.
-async fn revival(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+/// Waits for an endpoint to come back, if none has since. Whoever comes here may be sent to one, by the verdict or because
+/// it was sent to none so far.
+async fn revival(session: &mut Session, exchange: &mut Exchange, since: u64) -> Result<()> {
     let Some(upstream) = exchange.upstream().cloned() else {
         return Err(exchange.fail(Cause::Internal, None));
     };
@@ -113,7 +111,7 @@ async fn revival(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     let began = Instant::now();
     let revived = tokio::select! {
         biased;
-        revived = upstream.revival(until) => revived,
+        revived = upstream.revival(since, until) => revived,
         () = gone(session) => return Err(exchange.fail(Cause::ClientClosed, None)),
     };
     exchange.queued = Some(exchange.queued.unwrap_or_default() + began.elapsed());
@@ -140,7 +138,7 @@ fn nobody(exchange: &mut Exchange, detail: Option<&'static str>) -> BError {
     exchange.fail(cause, detail)
 }
 
-fn terms(session: &Session, exchange: &Exchange) -> Option<Terms> {
+fn terms(session: &mut Session, exchange: &Exchange) -> Option<Terms> {
     let asked = Asked {
         head_method: session.req_header().method == Method::HEAD,
         upgrade: exchange.arrival.as_ref()?.upgrade_websocket,
@@ -150,14 +148,24 @@ fn terms(session: &Session, exchange: &Exchange) -> Option<Terms> {
         .retry
         .per_try
         .map_or(forward.timeouts.response, |per_try| per_try.min(forward.timeouts.response));
-    let again = forward.retry.attempts > 1 && forward.retry.when.reset;
+    let again = forward.retry.when.reset && made(exchange) < forward.retry.attempts;
     Some(Terms {
         asked,
         timeouts: Timeouts { response, ..forward.timeouts.clone() },
-        repeatable: again && is_idempotent(session, exchange),
+        repeatable: again && is_idempotent(session, exchange) && is_kept(session),
         deadline: exchange.deadline,
         fresh: exchange.attempts.iter().any(|attempt| attempt.outcome == Outcome::Reset),
     })
+}
+
+/// Whether the body, if there is one, will surely still be in memory when a connection turns out to be closed.
+fn is_kept(session: &mut Session) -> bool {
+    if session.is_body_empty() {
+        return true;
+    }
+    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    length.is_some_and(|length| length <= limits::REPLAY_BYTES)
 }
 
 /// RFC 9110, section 9.2.2, or the client's and the operator's word.
@@ -240,7 +248,8 @@ fn latency(present: &Present) -> Duration {
 pub(super) fn failed(session: &mut Session, exchange: &mut Exchange, mut error: BError) -> BError {
     let rejected = exchange.present.as_ref().is_some_and(|present| present.rejected);
     let ours = *error.esource() == ErrorSource::Upstream && exchange.failure.is_none();
-    let again = rejected || (ours && is_made_again(session, exchange, reached(session, exchange)));
+    let reach = reached(exchange.report().trouble, super::fail::begun(session));
+    let again = rejected || (ours && is_made_again(session, exchange, reach));
     if !again {
         super::fail::explain(session, exchange, &error);
     }
@@ -251,6 +260,7 @@ pub(super) fn failed(session: &mut Session, exchange: &mut Exchange, mut error: 
 
 /// Decides, and prepares what comes before the next attempt.
 fn is_made_again(session: &Session, exchange: &mut Exchange, reached: Reached) -> bool {
+    let since = exchange.upstream().map_or(0, |upstream| upstream.revivals()); // before the look at who is left
     let Some(failed) = failure(session, exchange, reached) else { return false };
     let withdraw = || exchange.upstream().is_some_and(|upstream| upstream.may_retry());
     let next = retry::next(&failed, withdraw, fastrand::f64());
@@ -258,7 +268,7 @@ fn is_made_again(session: &Session, exchange: &mut Exchange, reached: Reached) -
     let pause = match next {
         Next::Now => Some(Pause::Nothing),
         Next::After(wait) => Some(Pause::Time(wait)),
-        Next::Wait => may_wait(exchange).then_some(Pause::Revival),
+        Next::Wait => may_wait(exchange).then_some(Pause::Revival { since }),
         Next::Enough(_) => None,
     };
     exchange.pause = pause.unwrap_or(Pause::Nothing);
@@ -272,26 +282,54 @@ fn may_wait(exchange: &Exchange) -> bool {
 }
 
 fn failure<'e>(session: &Session, exchange: &'e Exchange, reached: Reached) -> Option<Failed<'e>> {
-    let made = exchange.attempts.len() + 1 - exchange.made_before;
     Some(Failed {
         policy: &exchange.forward()?.retry,
         reached,
         idempotent: is_idempotent(session, exchange),
         replayable: !session.as_ref().retry_buffer_truncated(),
-        made: u32::try_from(made).unwrap_or(u32::MAX),
+        made: made(exchange),
         left: exchange.left(),
         others: exchange.upstream()?.has_others(&exchange.tried),
     })
 }
 
-fn reached(session: &Session, exchange: &Exchange) -> Reached {
-    let begun = super::fail::begun(session);
-    match exchange.report().trouble {
-        Some(Trouble::Shortage | Trouble::ConnectFailed | Trouble::ConnectTimeout) => Reached::Nothing,
+/// Attempts with the present one. Those that reached nobody count only until an endpoint was waited for.
+fn made(exchange: &Exchange) -> u32 {
+    let made = exchange.attempts.len() + 1 - exchange.forgiven;
+    u32::try_from(made).unwrap_or(u32::MAX)
+}
+
+/// How far an attempt came that met this trouble; `begun`: something of an answer has reached the client.
+fn reached(trouble: Option<Trouble>, begun: bool) -> Reached {
+    match trouble {
+        Some(trouble) if trouble.is_before_sending() => Reached::Nothing,
         _ if begun => Reached::Answer,
         Some(Trouble::ResponseTimeout) => Reached::Silence,
         Some(Trouble::Invalid(_)) => Reached::Nonsense,
         Some(_) => Reached::Upstream, // also what came of an answer, if none of it has reached the client
         None => Reached::Answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_an_attempt_came() {
+        let cases = [
+            (Some(Trouble::Shortage), Reached::Nothing, Reached::Nothing),
+            (Some(Trouble::ConnectFailed), Reached::Nothing, Reached::Nothing),
+            (Some(Trouble::ConnectTimeout), Reached::Nothing, Reached::Nothing),
+            (Some(Trouble::ResponseTimeout), Reached::Silence, Reached::Answer),
+            (Some(Trouble::Stalled), Reached::Upstream, Reached::Answer),
+            (Some(Trouble::ResetBeforeAnswer), Reached::Upstream, Reached::Answer),
+            (Some(Trouble::ResetWithinAnswer), Reached::Upstream, Reached::Answer),
+            (Some(Trouble::Invalid("x")), Reached::Nonsense, Reached::Answer),
+            (None, Reached::Answer, Reached::Answer), // whatever it was, nobody can say that it was harmless
+        ];
+        for (trouble, before, after) in cases {
+            assert_eq!((reached(trouble, false), reached(trouble, true)), (before, after), "{trouble:?}");
+        }
     }
 }

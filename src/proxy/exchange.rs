@@ -41,8 +41,8 @@ pub struct Exchange {
     pub(super) pinned: Option<usize>,
     /// What comes before the next attempt.
     pub(super) pause: Pause,
-    /// How many attempts there were when an endpoint was last waited for.
-    pub(super) made_before: usize,
+    /// Attempts that reached nobody before an endpoint was last waited for.
+    pub(super) forgiven: usize,
     /// When waiting for an endpoint to come back is over.
     pub(super) wait_until: Option<Instant>,
     /// Pingora has asked for an endpoint: from here on it does not keep the client's connection after a failure.
@@ -65,7 +65,10 @@ pub(super) enum Pause {
     /// Some time.
     Time(Duration),
     /// An endpoint that comes back.
-    Revival,
+    Revival {
+        /// After so many had, see [`Upstream::revivals`].
+        since: u64,
+    },
 }
 
 /// The attempt under way.
@@ -83,6 +86,8 @@ pub(super) struct Present {
 pub(super) struct Attempt {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) outcome: Outcome,
+    /// Something of the request may have reached the endpoint.
+    pub(super) delivered: bool,
     pub(super) reused: bool,
     pub(super) connect: Option<Duration>,
     pub(super) first_byte: Option<Duration>,
@@ -123,7 +128,7 @@ impl Exchange {
             key: None,
             pinned: None,
             pause: Pause::Nothing,
-            made_before: 0,
+            forgiven: 0,
             wait_until: None,
             called: false,
             present: None,
@@ -188,10 +193,10 @@ impl Exchange {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Everything may be tried again, as if nothing had been: an endpoint has come back.
+    /// Everybody may be tried again: an endpoint has come back. What was delivered once counts for ever.
     pub(super) fn start_afresh(&mut self) {
         self.tried = Tried::default();
-        self.made_before = self.attempts.len();
+        self.forgiven = self.attempts.iter().filter(|attempt| !attempt.delivered).count();
     }
 
     /// Ends the attempt under way: its lease goes back, its outcome is counted.
@@ -214,6 +219,7 @@ impl Exchange {
         self.attempts.push(Attempt {
             endpoint,
             outcome,
+            delivered: !report.trouble.is_some_and(Trouble::is_before_sending),
             reused: report.reused,
             connect: report.connect,
             first_byte,
@@ -260,5 +266,60 @@ fn outcome(report: &Report, cancelled: bool) -> Outcome {
         Some(Trouble::ConnectTimeout | Trouble::ResponseTimeout | Trouble::Stalled) => Outcome::Timeout,
         Some(Trouble::ResetBeforeAnswer | Trouble::ResetWithinAnswer) => Outcome::Reset,
         Some(Trouble::Invalid(_)) => Outcome::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOK: Duration = Duration::from_millis(3);
+
+    fn report(trouble: Option<Trouble>) -> Report {
+        Report { trouble, ..Report::default() }
+    }
+
+    #[test]
+    fn what_an_attempt_says_about_the_endpoint() {
+        let (reset, cut) = (Some(Trouble::ResetBeforeAnswer), Some(Trouble::ResetWithinAnswer));
+        let cases = [
+            (None, Some(200), Ended::Well(TOOK)),
+            (None, Some(404), Ended::Well(TOOK)),
+            (None, Some(500), Ended::Well(TOOK)),
+            (None, Some(502), Ended::Badly),
+            (None, Some(503), Ended::Badly),
+            (None, Some(504), Ended::Badly),
+            (None, None, Ended::Unknown),
+            (Some(Trouble::Shortage), None, Ended::Unknown),
+            (Some(Trouble::ConnectFailed), None, Ended::Silent),
+            (Some(Trouble::ConnectTimeout), None, Ended::Silent),
+            (Some(Trouble::ResponseTimeout), None, Ended::Silent),
+            (Some(Trouble::Invalid("x")), None, Ended::Badly),
+            (Some(Trouble::Invalid("x")), Some(200), Ended::Badly),
+            (Some(Trouble::Stalled), Some(200), Ended::Silent),
+            (reset, None, Ended::Silent),
+            (cut, Some(200), Ended::Silent),
+            // a tunnel that ends, however it does, has been one
+            (Some(Trouble::Stalled), Some(101), Ended::Well(TOOK)),
+            (cut, Some(101), Ended::Well(TOOK)),
+        ];
+        for (trouble, status, expected) in cases {
+            let answer = status.map(|status| (status, TOOK));
+            assert_eq!(ended(&report(trouble), answer, false), expected, "{trouble:?} {status:?}");
+        }
+    }
+
+    #[test]
+    fn a_kept_connection_that_broke_says_nothing() {
+        let kept = Report { reused: true, ..report(Some(Trouble::ResetBeforeAnswer)) };
+        assert_eq!(ended(&kept, None, false), Ended::Unknown);
+    }
+
+    #[test]
+    fn who_leaves_says_only_how_long_it_has_waited() {
+        assert_eq!(ended(&report(None), Some((200, TOOK)), true), Ended::Unknown);
+        assert_eq!(ended(&report(None), None, true), Ended::Unknown, "before it was sent");
+        let sent = Report { sent: Some(Instant::now()), ..Report::default() };
+        assert!(matches!(ended(&sent, None, true), Ended::GivenUp(_)));
     }
 }

@@ -17,9 +17,9 @@ use pingora::protocols::l4::virt::VirtualSocketStream;
 use pingora::{Error, ErrorType};
 use tokio::net::TcpStream;
 
-use super::pool::{Connection, Pool};
+use super::pool::Connection;
 use super::stream::UpstreamStream;
-use super::{Endpoint, Upstream, shortage};
+use super::{Endpoint, shortage};
 use crate::clock::Instant;
 use crate::hygiene::response_head::Asked;
 use crate::plan::Timeouts;
@@ -28,7 +28,6 @@ use crate::plan::Timeouts;
 #[derive(Debug)]
 pub struct Call {
     endpoint: Arc<Endpoint>,
-    pool: Arc<Pool>,
     asked: Asked,
     timeouts: Timeouts,
     fresh: bool,
@@ -95,12 +94,19 @@ pub enum Trouble {
     Invalid(&'static str),
 }
 
+impl Trouble {
+    /// Whether nothing of the request can have reached anybody.
+    pub fn is_before_sending(self) -> bool {
+        matches!(self, Trouble::Shortage | Trouble::ConnectFailed | Trouble::ConnectTimeout)
+    }
+}
+
 impl Call {
     /// An attempt at `endpoint`.
-    pub fn new(upstream: &Upstream, endpoint: Arc<Endpoint>, terms: Terms) -> Arc<Call> {
+    pub fn new(endpoint: Arc<Endpoint>, terms: Terms) -> Arc<Call> {
         let Terms { asked, timeouts, deadline, fresh, repeatable } = terms;
         let state = Mutex::new(State { deadline, lines: Vec::new(), report: Report::default() });
-        Arc::new(Call { endpoint, pool: upstream.pool().clone(), asked, timeouts, fresh, repeatable, state })
+        Arc::new(Call { endpoint, asked, timeouts, fresh, repeatable, state })
     }
 
     /// What became of it so far.
@@ -148,14 +154,10 @@ impl Call {
         self.state.lock().deadline
     }
 
-    /// When the answer must have begun, if the request's last byte went out at `moved`.
-    pub(super) fn answer_due(&self, moved: Instant) -> Option<Instant> {
+    /// When the answer's head must be here, if the request's last byte went out at `written`.
+    pub(super) fn answer_due(&self, written: Instant) -> Option<Instant> {
         let state = self.state.lock();
-        state.report.sent.map(|_| state.deadline.min(moved + self.timeouts.response))
-    }
-
-    pub(super) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
+        state.report.sent.map(|_| state.deadline.min(written + self.timeouts.response))
     }
 
     pub(super) fn first_byte(&self, now: Instant) {
@@ -169,8 +171,7 @@ impl Call {
 
     async fn connection(&self) -> Result<Connection, Trouble> {
         let now = Instant::now();
-        let idle =
-            if self.fresh { None } else { self.pool.take(self.endpoint.address(), now, !self.repeatable) };
+        let idle = if self.fresh { None } else { self.endpoint.shelf().take(now, !self.repeatable) };
         match idle {
             Some(idle) => Ok(self.reuse(idle)),
             None => self.open(now).await,
@@ -191,7 +192,7 @@ impl Call {
         let took = now.elapsed();
         self.state.lock().report.connect = Some(took);
         self.endpoint.metrics().opened.inc();
-        Ok(self.pool.adopt(socket, self.endpoint.address(), took))
+        Ok(self.endpoint.shelf().adopt(socket, took))
     }
 
     async fn dial(&self) -> io::Result<TcpStream> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Upstream;
+use super::pool::Shelf;
 use super::prober::Nudge;
 use crate::clock::Duration;
 use crate::health::tally::Ended;
@@ -17,18 +18,25 @@ pub struct Endpoint {
     name: Arc<str>,
     upstream: Arc<str>,
     nudge: Nudge,
+    shelf: Arc<Shelf>,
     metrics: EndpointMetrics,
     registry: Arc<Metrics>,
 }
 
 impl Endpoint {
     /// An endpoint that nothing is known of.
-    pub fn new(upstream: &Arc<str>, address: SocketAddr, metrics: &Arc<Metrics>) -> Arc<Endpoint> {
+    pub fn new(
+        upstream: &Arc<str>,
+        address: SocketAddr,
+        shelf: Arc<Shelf>,
+        metrics: &Arc<Metrics>,
+    ) -> Arc<Endpoint> {
         let name: Arc<str> = address.to_string().into();
         Arc::new(Endpoint {
             address,
             upstream: upstream.clone(),
             nudge: Nudge::default(),
+            shelf,
             metrics: metrics.endpoint(upstream, &name),
             registry: metrics.clone(),
             name,
@@ -48,6 +56,11 @@ impl Endpoint {
     /// Its counters.
     pub fn metrics(&self) -> &EndpointMetrics {
         &self.metrics
+    }
+
+    /// Its idle connections.
+    pub fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
     }
 
     /// Somebody has doubts about it: have it checked at once.

@@ -6,13 +6,13 @@
 //!   refused: it drops `Content-Length` beside `Transfer-Encoding`, accepts bare line feeds and folded lines), and the
 //!   body is followed to its last byte. So a connection that breaks within an answer is an error in every framing, and
 //!   bytes that nobody asked for never reach the next request.
-//! * **Deadlines** hold for every wait: for the answer's first byte, between two reads, on an upgraded connection.
+//! * **Deadlines** hold for every wait: for the answer's head, between two reads of its body, on an upgraded connection.
 //! * **A switch of protocols waits for the end of the request.** Pingora sends a request and reads its answer side by
 //!   side. Where it reads a 101 before it has noted that the request has no body, it takes that end for the end of the
 //!   tunnel, and closes it. So after an `Upgrade` nothing is read until the request has been sent to its end.
 //! * **The way home.** When an exchange has ended cleanly, Pingora asks its stream, before keeping it, whether it is
 //!   still open, by reading from it. A stream whose answer is complete says no (end of file) and thereby learns that it
-//!   may be reused: Pingora drops it, and its drop puts the socket into our own [`Pool`](super::pool::Pool). A stream
+//!   may be reused: Pingora drops it, and its drop puts the socket into our own [pool](super::pool). A stream
 //!   that is dropped without having been asked is closed.
 
 use std::io;
@@ -51,6 +51,8 @@ pub struct UpstreamStream {
     ahead: BytesMut,
     /// The endpoint takes no more of the request. It may have answered before it stopped listening, so reading goes on.
     deaf: bool,
+    /// When a byte last went out.
+    written: Instant,
     /// When a byte last went either way.
     moved: Instant,
     /// Since when the endpoint has been waited for: a client that reads slowly takes its own time, not the endpoint's.
@@ -79,6 +81,7 @@ enum Reading {
 
 impl UpstreamStream {
     pub(super) fn new(connection: Connection, call: Arc<Call>) -> UpstreamStream {
+        let now = Instant::now();
         UpstreamStream {
             connection: Some(connection),
             scanner: ResponseScanner::new(call.asked(), limits::RESPONSE_HEADER_BYTES),
@@ -90,7 +93,8 @@ impl UpstreamStream {
             flushes: 0,
             ahead: BytesMut::new(),
             deaf: false,
-            moved: Instant::now(),
+            written: now,
+            moved: now,
             waiting: None,
             begun: false,
             released: false,
@@ -98,12 +102,13 @@ impl UpstreamStream {
     }
 
     /// When the present wait is over, if it ever is: while a client is still sending its body, nobody waits for an
-    /// answer, and the client's own deadline holds.
+    /// answer, and the client's own deadline holds. A head has one time for all of it, interim ones included: an endpoint
+    /// that sends a byte now and then does not answer.
     fn due(&self) -> Option<Instant> {
         let timeouts = self.call.timeouts();
         match self.reading {
-            Reading::Head { .. } if self.deaf => Some(self.moved + timeouts.response),
-            Reading::Head { .. } => self.call.answer_due(self.moved),
+            Reading::Head { .. } if self.deaf => Some(self.written + timeouts.response),
+            Reading::Head { .. } => self.call.answer_due(self.written),
             Reading::Tunnel => Some(self.moved + timeouts.tunnel),
             _ => self.waiting.map(|since| since + timeouts.idle),
         }
@@ -237,7 +242,7 @@ impl UpstreamStream {
         if !self.begun {
             self.begun = true;
             self.call.first_byte(now);
-            self.connection.iter().for_each(|connection| self.call.pool().has_survived(connection));
+            self.connection.iter().for_each(Connection::has_survived);
         }
         self.moved = now;
     }
@@ -304,7 +309,8 @@ impl UpstreamStream {
                 Poll::Ready(Err(error))
             }
             Poll::Ready(Ok(written)) => {
-                self.moved = Instant::now();
+                self.written = Instant::now();
+                self.moved = self.written;
                 Poll::Ready(Ok(written))
             }
         }
@@ -399,7 +405,7 @@ impl Drop for UpstreamStream {
             && matches!(self.reading, Reading::Complete(true));
         if let Some(mut connection) = self.connection.take().filter(|_| clean) {
             connection.watchdog.clear();
-            self.call.pool().put(connection, Instant::now());
+            connection.rest(Instant::now());
         }
     }
 }

@@ -110,6 +110,27 @@ fn a_post_that_is_not_answered_in_time_is_not_asked_again() {
     assert_eq!(fine.count(), 0);
 }
 
+/// A byte now and then, or one interim answer after the other, is no answer, even if one comes in the end.
+#[test]
+fn an_answer_that_takes_too_long_to_get_to_its_point_is_asked_for_elsewhere() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow";
+    let bytes: Vec<&str> = (0..12).map(|at| &ANSWER[at..=at]).chain([&ANSWER[12..]]).collect();
+    let hints: Vec<&str> = ["HTTP/1.1 103 Early Hints\r\n\r\n"; 12].into_iter().chain([ANSWER]).collect();
+    for drops in [bytes, hints] {
+        let dripping = Scripted::start(move |talk| {
+            talk.request();
+            for drop in &drops {
+                talk.pause(Duration::from_millis(60));
+                talk.write(drop);
+            }
+        });
+        let fine = answering(200, "fine");
+        let tetap = Tetap::with("", &[dripping.address(), fine.address()], "retry: {per_try_timeout: 200ms}");
+        assert_eq!(tetap.get("/").text(), "fine");
+        assert_eq!(outcomes(&tetap, 0), ["timeout", "ok"]);
+    }
+}
+
 #[test]
 fn a_route_has_its_own_words() {
     let (busy, fine) = (answering(503, "busy"), answering(200, "fine"));
@@ -248,6 +269,8 @@ fn a_grpc_timeout_is_kept_and_passed_on_shortened() {
     let micros = told(&server, "grpc-timeout");
     assert!((1_000_000..2_000_000).contains(&micros), "{micros}");
     let late = Tetap::with("", &[hung.address()], "");
+    assert_eq!(ask(&late, "0m").verdict(), (504, "upstream_timeout".to_string()));
+    assert_eq!(hung.opened(), 0, "who has no time is not asked for");
     let (answer, took) = timed(|| ask(&late, "200m"));
     assert_eq!(answer.verdict(), (504, "upstream_timeout".to_string()));
     assert!(took < Duration::from_secs(5), "{took:?}");

@@ -115,6 +115,46 @@ fn a_kept_connection_that_turns_out_dead_is_not_noticed() {
     }
 }
 
+/// What cannot be sent again, since it is too long to be kept or the last that may be tried, must not meet a connection
+/// that may have been closed.
+#[test]
+fn a_kept_connection_is_no_risk_to_what_can_be_sent_only_once() {
+    let long = "x".repeat(100_000);
+    let cases = [
+        ("too long to be kept", "", format!("Content-Length: 100000\r\n\r\n{long}")),
+        ("of unknown length", "", "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n".to_string()),
+        ("the only attempt", "retry: {attempts: 1}", "Content-Length: 1\r\n\r\nx".to_string()),
+    ];
+    for (what, options, body) in cases {
+        let upstream = forgetful();
+        let tetap = Tetap::with("", &[upstream.address()], options);
+        for round in 0..3 {
+            let mut client = tetap.client();
+            client.send(format!("PUT / HTTP/1.1\r\nHost: t\r\n{body}"));
+            assert_eq!(client.read_answer().text(), "served", "{what}, round {round}");
+        }
+    }
+}
+
+/// Two refuse and one resets: waiting for the former must not give the latter more requests than are allowed.
+#[test]
+fn no_more_requests_are_delivered_than_allowed_however_long_they_waited() {
+    let (refusing, resets) = (nobody(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+    let counted = Arc::clone(&resets);
+    let resetting = Scripted::start(move |talk| {
+        if talk.request().is_some() {
+            counted.fetch_add(1, Ordering::SeqCst);
+            talk.reset();
+        }
+    });
+    let options = "retry: {attempts: 3}, limits: {pending_timeout: 2s}, ejection: {max_ejected: 0%}";
+    let tetap = Tetap::with("", &[refusing, resetting.address(), nobody()], options);
+    for round in 1..=5 {
+        assert!(tetap.get("/").status >= 500);
+        assert!(resets.load(Ordering::SeqCst) <= 3 * round, "round {round}: {resets:?}");
+    }
+}
+
 #[test]
 fn a_connection_that_the_upstream_has_closed_is_not_used_for_a_post() {
     let upstream = Scripted::start(|talk| {

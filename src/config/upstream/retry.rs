@@ -18,7 +18,7 @@ pub struct Retry {
     /// or what came is none. `timeout`: no answer in time. A number: an answer with this status.
     #[schemars(extend("uniqueItems" = true))]
     pub when: Vec<RetryOn>,
-    /// How long one attempt may wait for the first byte of its answer, where that is less than `timeouts.response`.
+    /// How long one attempt may wait for the head of its answer, where that is less than `timeouts.response`.
     pub per_try_timeout: Option<Duration>,
     /// How long to wait before a server is asked for the second time, or after an answer that says that it is busy.
     pub backoff: Backoff,
