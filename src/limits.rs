@@ -22,7 +22,7 @@ pub const ATTEMPTS: u32 = 10;
 pub const ATTEMPTS_IN_ALL: usize = 60;
 
 /// Longest body of a request that can be sent a second time: Pingora keeps so much of it.
-pub const REPLAY_BYTES: usize = 64 * 1024;
+pub const REPLAY_BYTES: u64 = 64 * 1024;
 
 /// How long a start waits for the first round of health checks and name look-ups. Longer than any of them takes where
 /// all is well; one name server that hangs must not keep everybody else from being served.

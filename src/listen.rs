@@ -26,6 +26,8 @@ use self::linger::Linger;
 use self::socket::Peer;
 use crate::clock::{Instant, SystemTime};
 use crate::hygiene::forwarding::{ClientAddress, Scheme};
+use crate::hygiene::framing::Framing;
+use crate::hygiene::request_head::Marks;
 use crate::limit::{Census, Client};
 use crate::observe::metrics::{Held, ListenerMetrics, Metrics, Refusal};
 use crate::plan;
@@ -57,6 +59,10 @@ pub struct Arrival {
     pub expects_continue: bool,
     /// Whether the client asks for a WebSocket.
     pub upgrade_websocket: bool,
+    /// How its body ends.
+    pub framing: Framing,
+    /// What else its head may have.
+    pub marks: Marks,
     /// When its first byte came.
     pub time: SystemTime,
     /// The same moment, to measure from.

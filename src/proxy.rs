@@ -50,10 +50,11 @@ impl Proxy {
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Exchange;
+    /// Boxed, because Pingora moves it from one future into the next.
+    type CTX = Box<Exchange>;
 
-    fn new_ctx(&self) -> Exchange {
-        Exchange::new(self.runtime.snapshot())
+    fn new_ctx(&self) -> Box<Exchange> {
+        Box::new(Exchange::new(self.runtime.snapshot()))
     }
 
     fn init_downstream_modules(&self, _: &mut HttpModules) {} // none: each would cost an allocation a request
@@ -61,22 +62,26 @@ impl ProxyHttp for Proxy {
     fn on_connection_reuse(
         &self,
         _: &mut Session,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
         arrival: Box<dyn Any + Send + Sync>,
     ) {
         exchange.arrived(arrival);
     }
 
-    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<()> {
         arrive::settle(session, exchange);
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Box<Exchange>) -> Result<bool> {
         arrive::arrive(session, exchange).await
     }
 
-    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Box<HttpPeer>> {
         attempt::begin(session, exchange).await
     }
 
@@ -84,7 +89,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         _: &HttpPeer,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
         error: Box<Error>,
     ) -> Box<Error> {
         attempt::failed(session, exchange, error)
@@ -97,7 +102,7 @@ impl ProxyHttp for Proxy {
         _: &HttpPeer,
         _: RawFd,
         _: Option<&Digest>,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         attempt::connected(session, exchange).await
     }
@@ -106,7 +111,7 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         request: &mut RequestHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         forward::request(request, exchange)
     }
@@ -116,7 +121,7 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         if session.was_upgraded() {
             return Ok(()); // bytes of a tunnel are no body
@@ -128,7 +133,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         attempt::answered(session, response, exchange)
     }
@@ -137,7 +142,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<()> {
         reply::response(session, response, exchange)
     }
@@ -147,7 +152,7 @@ impl ProxyHttp for Proxy {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> Result<Option<Duration>> {
         reply::body(body.as_ref(), end, exchange);
         Ok(None)
@@ -158,7 +163,7 @@ impl ProxyHttp for Proxy {
         _: &HttpPeer,
         session: &mut Session,
         error: Box<Error>,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
         _reused: bool,
     ) -> Box<Error> {
         attempt::failed(session, exchange, error)
@@ -168,20 +173,26 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         error: &Error,
-        exchange: &mut Exchange,
+        exchange: &mut Box<Exchange>,
     ) -> FailToProxy {
         fail::answer(session, error, exchange).await
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, exchange: &mut Box<Exchange>) {
         finish::finish(session, exchange, &self.runtime);
     }
 
-    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<Exchange>, _: &Error) -> bool {
         true // the access log has every failure, with its cause
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Exchange, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Box<Exchange>,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
         true // as above: the access log has every attempt
     }
 }

@@ -59,10 +59,15 @@ fn is_fixed(name: &HeaderName) -> bool {
 
 fn nominated(headers: &HeaderMap, removals: &mut Removals) {
     for value in headers.get_all(header::CONNECTION) {
-        for option in members(value.as_bytes()) {
+        for option in members(value.as_bytes()).filter(|option| !says_only_itself(option)) {
             removals.extend(nominee(headers, option).filter(|name| !removals.contains(name)));
         }
     }
+}
+
+/// The usual options are no names of fields, or of one that is taken out anyhow.
+fn says_only_itself(option: &[u8]) -> bool {
+    [&b"keep-alive"[..], b"close"].iter().any(|usual| option.eq_ignore_ascii_case(usual))
 }
 
 /// The field that an option names, if the message has it and it may be taken out.

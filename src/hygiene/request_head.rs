@@ -85,10 +85,44 @@ pub struct RequestHead<'b> {
     /// Whether this is a well-formed WebSocket handshake (RFC 6455, section 4.2.1). An `Upgrade` that is
     /// anything else is a hop-by-hop field like others, and the request an ordinary one.
     pub upgrade_websocket: bool,
+    /// What else is there that has to be dealt with.
+    pub marks: Marks,
     raw: &'b [u8],
     authority: Option<&'b str>,
     request_line: Span,
     host_line: Option<Span>,
+}
+
+/// Which fields a head may have, of those that are seldom there and have to be looked for. A field that is not marked is
+/// not there: so whoever handles the request need not look, which costs more than it does here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// `X-Request-Id`.
+    pub request_id: bool,
+    /// A forwarding field, or a name that may be one in disguise (see [`forwarding`](super::forwarding)).
+    pub forwarding: bool,
+    /// `grpc-timeout`.
+    pub grpc_timeout: bool,
+    /// `Expect`.
+    pub expect: bool,
+}
+
+impl Marks {
+    fn take(&mut self, name: &[u8]) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        match name.len() {
+            6 => self.expect |= is("expect"),
+            9 => self.forwarding |= is("forwarded") || is("x-real-ip"),
+            12 => {
+                self.request_id |= is("x-request-id");
+                self.grpc_timeout |= is("grpc-timeout");
+            }
+            15 => self.forwarding |= is("x-forwarded-for"),
+            16 => self.forwarding |= is("x-forwarded-host") || is("x-forwarded-port"),
+            17 => self.forwarding |= is("x-forwarded-proto"),
+            _ => {}
+        }
+    }
 }
 
 impl RequestHead<'_> {
@@ -279,6 +313,7 @@ impl RequestScanner {
                 && !framing.is_empty(),
             keep_alive: self.fields.connection.keeps_alive(line.version),
             upgrade_websocket: self.fields.is_websocket(&line, framing),
+            marks: self.fields.marks(raw),
             method: line.method,
             raw,
             authority: target.authority,
@@ -313,12 +348,14 @@ struct Fields {
     upgrade: Upgrade,
     has_websocket_key: bool,
     has_websocket_version: bool,
+    marks: Marks,
 }
 
 impl Fields {
     /// Names are told apart by their length first: few lines need a comparison at all.
     fn take(&mut self, line: Span, field: Field<'_>) -> Result<(), Fault> {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
+        self.marks.take(field.name);
         match field.name.len() {
             4 if is("host") => self.take_host(line),
             6 if is("expect") => self.take_expect(field.value),
@@ -374,6 +411,12 @@ impl Fields {
             Framing::Chunked if version == Version::HTTP_10 => Err("Transfer-Encoding on HTTP/1.0"),
             framing => Ok(framing),
         }
+    }
+
+    /// One look for the `_` of a disguise in the whole head takes less than one in every name.
+    fn marks(&self, raw: &[u8]) -> Marks {
+        let disguise = memchr::memchr(b'_', raw).is_some();
+        Marks { forwarding: self.marks.forwarding || disguise, ..self.marks }
     }
 
     fn is_websocket(&self, line: &RequestLine, framing: Framing) -> bool {

@@ -108,5 +108,6 @@ pub(super) const fn is_target_byte(byte: u8) -> bool {
 /// (RFC 9110, section 4.2.1), and a comma may not, since a list of two hosts is one name to one parser and
 /// two to another.
 pub(super) fn normal_host(text: &str) -> Option<(Cow<'_, str>, Option<u16>)> {
-    normalize_host(text).filter(|(host, _)| !host.is_empty() && !host.contains(','))
+    normalize_host(text)
+        .filter(|(host, _)| !host.is_empty() && memchr::memchr(b',', host.as_bytes()).is_none())
 }

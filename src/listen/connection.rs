@@ -22,7 +22,7 @@ use super::{Arrival, Memory, Visit};
 use crate::answer;
 use crate::clock::{Instant, SystemTime};
 use crate::hygiene::framing::Framing;
-use crate::hygiene::request_head::{HeadLimits, RequestHead, RequestScanner, Scan, TargetForm};
+use crate::hygiene::request_head::{HeadLimits, Marks, RequestHead, RequestScanner, Scan, TargetForm};
 use crate::hygiene::request_id;
 use crate::runtime::Runtime;
 
@@ -56,6 +56,7 @@ struct Judged {
     keep_alive: bool,
     expects_continue: bool,
     upgrade_websocket: bool,
+    marks: Marks,
     time: SystemTime,
     started: Instant,
 }
@@ -186,6 +187,8 @@ impl Connection {
             host: judged.host,
             expects_continue: judged.expects_continue,
             upgrade_websocket: judged.upgrade_websocket,
+            framing: judged.framing,
+            marks: judged.marks,
             time: judged.time,
             started: judged.started,
             note,
@@ -255,6 +258,7 @@ impl Judged {
             keep_alive: head.keep_alive,
             expects_continue: head.expects_continue,
             upgrade_websocket: head.upgrade_websocket,
+            marks: head.marks,
             time,
             started,
         }

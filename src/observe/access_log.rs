@@ -73,6 +73,7 @@ pub struct AttemptRecord<'a> {
 }
 
 /// One request, as it stands in the log. Bytes of the client are taken as they came; the line's format makes them safe.
+/// Names are those that the configuration allows, which are safe as they are.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
     /// When its first byte came.

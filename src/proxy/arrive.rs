@@ -17,6 +17,7 @@ use crate::balance::{Balance, HashKey};
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::forwarding::{Arrival as Way, ClientAddress, Forwarding, Scheme, is_trusted};
+use crate::hygiene::framing::Framing;
 use crate::hygiene::request_id;
 use crate::listen::refuse::fresh_request_id;
 use crate::listen::{Arrival, Told};
@@ -48,7 +49,7 @@ pub(super) async fn arrive(session: &mut Session, exchange: &mut Exchange) -> Re
     identify(session, exchange);
     let route = find(session, exchange)?;
     exchange.route = Some(route);
-    bound_body(session, exchange)?;
+    bound_body(exchange)?;
     let snapshot = exchange.snapshot.clone();
     match snapshot.route(route).map(|route| &route.action) {
         Some(Action::Forward(_)) => queue(session, exchange).await.map(|()| false),
@@ -68,7 +69,8 @@ pub(super) async fn arrive(session: &mut Session, exchange: &mut Exchange) -> Re
 fn identify(session: &Session, exchange: &mut Exchange) {
     let headers = &session.req_header().headers;
     let single = || headers.get_all(X_REQUEST_ID).iter().nth(1).is_none();
-    let theirs = headers.get(X_REQUEST_ID).filter(|id| request_id::may_keep(id.as_bytes()) && single());
+    let theirs = if exchange.marks().request_id { headers.get(X_REQUEST_ID) } else { None };
+    let theirs = theirs.filter(|id| request_id::may_keep(id.as_bytes()) && single());
     exchange.id_stands = theirs.is_some();
     exchange.request_id = match theirs {
         Some(theirs) => theirs.clone(),
@@ -126,14 +128,14 @@ fn wrong_method(exchange: &mut Exchange, methods: &[http::Method]) -> BError {
 }
 
 /// A body that says that it is too long need not be read at all.
-fn bound_body(session: &Session, exchange: &mut Exchange) -> Result<()> {
+fn bound_body(exchange: &mut Exchange) -> Result<()> {
     let route = exchange.route().and_then(|route| route.body_bytes);
     let listener = exchange.arrival.as_ref().and_then(|arrival| arrival.door.plan().limits.body_bytes);
     exchange.body.most = route.or(listener);
-    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
-    match exchange.body.most {
-        Some(most) if length > most => Err(exchange.fail(Cause::BodyTooLarge, None)),
+    match (exchange.arrival.as_ref().map(|arrival| arrival.framing), exchange.body.most) {
+        (Some(Framing::Length(length)), Some(most)) if length > most => {
+            Err(exchange.fail(Cause::BodyTooLarge, None))
+        }
         _ => Ok(()),
     }
 }
@@ -148,7 +150,9 @@ async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     let (key, pinned) = choose_by(session, exchange, &upstream);
     exchange.key = key;
     exchange.pinned = pinned;
-    exchange.given_up = given_up(&session.req_header().headers, began);
+    if exchange.marks().grpc_timeout {
+        exchange.given_up = given_up(&session.req_header().headers, began);
+    }
     exchange.set_deadline(began, patience);
     let patience = exchange.deadline.saturating_duration_since(began);
     if patience.is_zero() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::{BError, Error, ErrorSource, ErrorType, Result};
@@ -13,6 +13,7 @@ use super::exchange::{Exchange, Pause, Present};
 use crate::balance::Tried;
 use crate::clock::{Duration, Instant};
 use crate::failure::Cause;
+use crate::hygiene::framing::Framing;
 use crate::hygiene::hop_by_hop::hop_by_hop;
 use crate::hygiene::response_head::Asked;
 use crate::limits;
@@ -138,7 +139,7 @@ fn nobody(exchange: &mut Exchange, detail: Option<&'static str>) -> BError {
     exchange.fail(cause, detail)
 }
 
-fn terms(session: &mut Session, exchange: &Exchange) -> Option<Terms> {
+fn terms(session: &Session, exchange: &Exchange) -> Option<Terms> {
     let asked = Asked {
         head_method: session.req_header().method == Method::HEAD,
         upgrade: exchange.arrival.as_ref()?.upgrade_websocket,
@@ -152,20 +153,19 @@ fn terms(session: &mut Session, exchange: &Exchange) -> Option<Terms> {
     Some(Terms {
         asked,
         timeouts: Timeouts { response, ..forward.timeouts.clone() },
-        repeatable: again && is_idempotent(session, exchange) && is_kept(session),
+        repeatable: again && is_idempotent(session, exchange) && is_kept(exchange),
         deadline: exchange.deadline,
         fresh: exchange.attempts.iter().any(|attempt| attempt.outcome == Outcome::Reset),
     })
 }
 
 /// Whether the body, if there is one, will surely still be in memory when a connection turns out to be closed.
-fn is_kept(session: &mut Session) -> bool {
-    if session.is_body_empty() {
-        return true;
+fn is_kept(exchange: &Exchange) -> bool {
+    match exchange.arrival.as_ref().map(|arrival| arrival.framing) {
+        Some(Framing::None) => true,
+        Some(Framing::Length(length)) => length <= limits::REPLAY_BYTES,
+        Some(Framing::Chunked) | None => false,
     }
-    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    length.is_some_and(|length| length <= limits::REPLAY_BYTES)
 }
 
 /// RFC 9110, section 9.2.2, or the client's and the operator's word.

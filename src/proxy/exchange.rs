@@ -12,6 +12,7 @@ use crate::balance::Tried;
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::health::tally::Ended;
+use crate::hygiene::request_head::Marks;
 use crate::listen::client::Note;
 use crate::listen::{Arrival, Told};
 use crate::observe::metrics::Outcome;
@@ -149,6 +150,12 @@ impl Exchange {
 
     pub(super) fn note(&self) -> Option<&Note> {
         self.arrival.as_ref().map(|arrival| &*arrival.note)
+    }
+
+    /// What the request's head may have; of one that nobody has looked at, everything.
+    pub(super) fn marks(&self) -> Marks {
+        const ANY: Marks = Marks { request_id: true, forwarding: true, grpc_timeout: true, expect: true };
+        self.arrival.as_ref().map_or(ANY, |arrival| arrival.marks)
     }
 
     pub(super) fn is_draining(&self) -> bool {

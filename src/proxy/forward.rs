@@ -25,8 +25,12 @@ pub(super) fn request(request: &mut RequestHeader, exchange: &mut Exchange) -> R
     for name in hop_by_hop(&request.headers) {
         request.remove_header(&name);
     }
-    request.remove_header(&header::EXPECT); // answered here, once there was a connection
-    unmask(request, exchange);
+    if exchange.marks().expect {
+        request.remove_header(&header::EXPECT); // answered here, once there was a connection
+    }
+    if exchange.marks().forwarding {
+        unmask(request, exchange);
+    }
     rewrite(request, exchange)?;
     name_host(request, exchange)?;
     upgrade(request, exchange)?;
@@ -44,14 +48,18 @@ pub(super) fn request(request: &mut RequestHeader, exchange: &mut Exchange) -> R
 /// the wire.
 fn introduce_as_lines(request: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     let (Some(told), Some(present)) = (&exchange.told, &exchange.present) else { return Ok(()) };
-    FIELDS.iter().for_each(|name| remove(request, name));
+    if exchange.marks().forwarding {
+        FIELDS.iter().for_each(|name| remove(request, name));
+    }
     let mut lines = Vec::with_capacity(told.lines.len() + 128);
     lines.extend_from_slice(&told.lines);
     for piece in ["Via: ", answer::VIA, "\r\n"] {
         lines.extend_from_slice(piece.as_bytes());
     }
     if !exchange.id_stands {
-        remove(request, &X_REQUEST_ID);
+        if exchange.marks().request_id {
+            remove(request, &X_REQUEST_ID);
+        }
         lines.extend_from_slice(b"X-Request-Id: ");
         lines.extend_from_slice(exchange.request_id.as_bytes());
         lines.extend_from_slice(b"\r\n");

@@ -30,7 +30,8 @@ pub fn normalize_host(text: &str) -> Option<(Cow<'_, str>, Option<u16>)> {
 
 /// The host as it stands, and the port read.
 fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
-    let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
+    let find = |mark| memchr::memchr(mark, text.as_bytes());
+    let end = if text.starts_with('[') { find(b']')? + 1 } else { find(b':').unwrap_or(text.len()) };
     let (host, rest) = text.split_at(end);
     match rest.strip_prefix(':') {
         Some("") => Some((host, None)),
@@ -52,12 +53,26 @@ fn normalize_address(host: &str) -> Option<Cow<'_, str>> {
 }
 
 fn normalize_name(host: &str) -> Option<Cow<'_, str>> {
+    if is_normal(host.as_bytes()) {
+        return Some(Cow::Borrowed(host));
+    }
     let name = host.strip_suffix('.').unwrap_or(host);
     if name.len() > HOST_BYTES || !name.bytes().all(is_name_byte) || name.split('.').any(str::is_empty) {
         return None;
     }
     let lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
     Some(if lower { Cow::Borrowed(name) } else { Cow::Owned(name.to_ascii_lowercase()) })
+}
+
+/// Whether nothing is to be done, as with nearly every host; one pass. A name that fails it may still be sound.
+fn is_normal(name: &[u8]) -> bool {
+    let mut before = b'.';
+    let goes_on = |byte: &u8| {
+        let good = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-') || (*byte == b'.' && before != b'.');
+        before = *byte;
+        good
+    };
+    name.len() <= HOST_BYTES && name.iter().all(goes_on) && before != b'.'
 }
 
 /// `unreserved` and `sub-delims` of RFC 3986; a dot parts labels.

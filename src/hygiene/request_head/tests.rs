@@ -505,6 +505,29 @@ fn framing_of(fields: &[(String, Vec<u8>)]) -> Framing {
     }
 }
 
+/// What is not marked is not looked for, so a field that is there must be marked, however it is spelled.
+#[test]
+fn every_field_that_has_to_be_dealt_with_is_marked() {
+    let none = Marks::default();
+    let cases = [
+        ("X-Request-Id: 1", Marks { request_id: true, ..none }),
+        ("GRPC-Timeout: 1S", Marks { grpc_timeout: true, ..none }),
+        ("expect: 100-continue", Marks { expect: true, ..none }),
+        ("X-Real-IP: 10.0.0.1", Marks { forwarding: true, ..none }),
+        ("X-FORWARDED_FOR: 10.0.0.1", Marks { forwarding: true, ..none }),
+        ("content_length: 1", Marks { forwarding: true, ..none }),
+        ("X-Forwarded-Server: a", none),
+        ("Accept: */*", none),
+    ];
+    for (line, marks) in cases {
+        assert_eq!(head(&with(&format!("{line}\r\n"))).marks, marks, "{line}");
+    }
+    for field in crate::hygiene::forwarding::FIELDS {
+        let line = format!("{}: x\r\n", field.as_str().to_uppercase());
+        assert_eq!(head(&with(&line)).marks, Marks { forwarding: true, ..none }, "{field}");
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {

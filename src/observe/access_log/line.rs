@@ -1,7 +1,7 @@
 //! How a line looks.
 //!
 //! The keys and their order are a contract with whoever parses the log; a key is always there, `null` (in text: `-`) where
-//! there is nothing to say. Both formats are printed from the one list in [`opening`] and [`details`].
+//! there is nothing to say. Both formats are printed from the one list in [`append_details`], after what a text line shows without keys.
 //!
 //! | key | value |
 //! |---|---|
@@ -32,6 +32,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{AttemptRecord, Client, Format, Record, escape};
+use crate::failure::Cause;
 
 /// What a line takes at most, but for unusually long targets and user agents. Only saves growing the buffer.
 pub const USUAL_BYTES: usize = 1024;
@@ -42,9 +43,9 @@ const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
 /// What stands behind a key.
 enum Value<'a> {
     Nothing,
-    /// A word of this program, safe as it is.
-    Word(&'static str),
-    /// From the configuration or the client.
+    /// A word of this program, or a name that the configuration allows: safe as it is.
+    Word(&'a str),
+    /// From the client.
     Text(&'a [u8]),
     Integer(u64),
     Millis(Duration),
@@ -53,7 +54,27 @@ enum Value<'a> {
     Attempts(&'a [AttemptRecord<'a>]),
 }
 
-type Field<'a> = (&'static str, Value<'a>);
+/// A key as each format writes it before its value. Put together when this is compiled: a line has two dozen.
+#[derive(Clone, Copy)]
+struct Key {
+    json: &'static [u8],
+    text: &'static [u8],
+}
+
+macro_rules! key {
+    ($name:literal) => {
+        Key { json: concat!(",\"", $name, "\":").as_bytes(), text: concat!(" ", $name, "=").as_bytes() }
+    };
+}
+
+/// How a format writes a key and its value.
+trait Notation {
+    fn field(out: &mut Vec<u8>, key: Key, value: Value<'_>);
+}
+
+struct Json;
+
+struct Text;
 
 /// Appends one line, its end included.
 pub fn append(out: &mut Vec<u8>, format: Format, record: &Record<'_>) {
@@ -64,37 +85,24 @@ pub fn append(out: &mut Vec<u8>, format: Format, record: &Record<'_>) {
     out.push(b'\n');
 }
 
-/// What a text line shows without a key: time, client, request line, status.
-fn opening<'a>(record: &Record<'a>) -> [Field<'a>; 6] {
-    [
-        ("time", Value::Time(record.time)),
-        ("client", client(record.client)),
-        ("method", known(record.method.as_bytes())),
-        ("target", known(record.target)),
-        ("protocol", known(record.protocol.as_bytes())),
-        ("status", Value::Integer(record.status.into())),
-    ]
-}
-
-fn details<'a>(record: &Record<'a>) -> [Field<'a>; 16] {
-    [
-        ("listener", Value::Text(record.listener.as_bytes())),
-        ("scheme", known(record.scheme.as_bytes())),
-        ("host", known(record.host)),
-        ("cause", record.cause.map_or(Value::Nothing, |cause| Value::Word(cause.as_str()))),
-        ("route", text(record.route.map(str::as_bytes))),
-        ("upstream", text(record.upstream.map(str::as_bytes))),
-        ("attempts", Value::Attempts(record.attempts)),
-        ("queued_ms", millis(record.queued)),
-        ("first_byte_ms", millis(record.first_byte)),
-        ("duration_ms", Value::Millis(record.duration)),
-        ("bytes_received", Value::Integer(record.bytes_received)),
-        ("bytes_sent", Value::Integer(record.bytes_sent)),
-        ("request_id", known(record.request_id)),
-        ("user_agent", text(record.user_agent)),
-        ("referer", text(record.referer)),
-        ("generation", Value::Integer(record.generation)),
-    ]
+/// Everything but what a text line shows without keys.
+fn append_details<N: Notation>(out: &mut Vec<u8>, record: &Record<'_>) {
+    N::field(out, key!("listener"), Value::Word(record.listener));
+    N::field(out, key!("scheme"), word(Some(record.scheme)));
+    N::field(out, key!("host"), known(record.host));
+    N::field(out, key!("cause"), word(record.cause.map(Cause::as_str)));
+    N::field(out, key!("route"), word(record.route));
+    N::field(out, key!("upstream"), word(record.upstream));
+    N::field(out, key!("attempts"), Value::Attempts(record.attempts));
+    N::field(out, key!("queued_ms"), millis(record.queued));
+    N::field(out, key!("first_byte_ms"), millis(record.first_byte));
+    N::field(out, key!("duration_ms"), Value::Millis(record.duration));
+    N::field(out, key!("bytes_received"), Value::Integer(record.bytes_received));
+    N::field(out, key!("bytes_sent"), Value::Integer(record.bytes_sent));
+    N::field(out, key!("request_id"), known(record.request_id));
+    N::field(out, key!("user_agent"), text(record.user_agent));
+    N::field(out, key!("referer"), text(record.referer));
+    N::field(out, key!("generation"), Value::Integer(record.generation));
 }
 
 fn client(client: Client) -> Value<'static> {
@@ -106,6 +114,10 @@ fn client(client: Client) -> Value<'static> {
 
 fn known(value: &[u8]) -> Value<'_> {
     text(Some(value).filter(|value| !value.is_empty()))
+}
+
+fn word(value: Option<&str>) -> Value<'_> {
+    value.filter(|value| !value.is_empty()).map_or(Value::Nothing, Value::Word)
 }
 
 fn text(value: Option<&[u8]>) -> Value<'_> {
@@ -121,21 +133,27 @@ fn number(value: Option<u16>) -> Value<'static> {
 }
 
 fn append_json(out: &mut Vec<u8>, record: &Record<'_>) {
-    let mut before = b'{';
-    for (key, value) in opening(record).iter().chain(&details(record)) {
-        append_json_field(out, before, key, value);
-        before = b',';
-    }
+    out.extend_from_slice(b"{\"time\":");
+    append_json_value(out, &Value::Time(record.time));
+    Json::field(out, key!("client"), client(record.client));
+    Json::field(out, key!("method"), known(record.method.as_bytes()));
+    Json::field(out, key!("target"), known(record.target));
+    Json::field(out, key!("protocol"), known(record.protocol.as_bytes()));
+    Json::field(out, key!("status"), Value::Integer(record.status.into()));
+    append_details::<Json>(out, record);
     out.push(b'}');
 }
 
-fn append_json_field(out: &mut Vec<u8>, before: u8, key: &str, value: &Value<'_>) {
-    out.extend_from_slice(&[before, b'"']);
-    out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(b"\":");
-    append_json_value(out, value);
+impl Notation for Json {
+    /// Inline, so that a key is a constant and a value's kind is known where it is written.
+    #[inline(always)]
+    fn field(out: &mut Vec<u8>, key: Key, value: Value<'_>) {
+        out.extend_from_slice(key.json);
+        append_json_value(out, &value);
+    }
 }
 
+#[inline(always)]
 fn append_json_value(out: &mut Vec<u8>, value: &Value<'_>) {
     match value {
         Value::Nothing => out.extend_from_slice(b"null"),
@@ -156,40 +174,38 @@ fn append_json_attempts(out: &mut Vec<u8>, attempts: &[AttemptRecord<'_>]) {
 
 fn append_json_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord<'_>) {
     let AttemptRecord { endpoint, outcome, reused, connect, first_byte, status } = attempt;
-    append_json_field(out, b'{', "endpoint", &Value::Text(endpoint.as_bytes()));
-    append_json_field(out, b',', "outcome", &Value::Word(outcome.as_str()));
+    out.extend_from_slice(b"{\"endpoint\":");
+    append_json_value(out, &Value::Word(endpoint));
+    Json::field(out, key!("outcome"), Value::Word(outcome.as_str()));
     out.extend_from_slice(if *reused { b",\"reused\":true" } else { b",\"reused\":false" });
-    append_json_field(out, b',', "connect_ms", &millis(*connect));
-    append_json_field(out, b',', "first_byte_ms", &millis(*first_byte));
-    append_json_field(out, b',', "status", &number(*status));
+    Json::field(out, key!("connect_ms"), millis(*connect));
+    Json::field(out, key!("first_byte_ms"), millis(*first_byte));
+    Json::field(out, key!("status"), number(*status));
     out.push(b'}');
 }
 
 fn append_text(out: &mut Vec<u8>, record: &Record<'_>) {
-    let [(_, time), (_, client), (_, method), (_, target), (_, protocol), (_, status)] = opening(record);
-    append_text_value(out, &time);
+    append_text_value(out, &Value::Time(record.time));
     out.push(b' ');
-    append_text_value(out, &client);
-    append_request_line(out, &[method, target, protocol]);
-    append_text_value(out, &status);
-    for (key, value) in details(record) {
-        append_pair(out, key, &value);
-    }
+    append_text_value(out, &client(record.client));
+    append_request_line(out, &[record.method.as_bytes(), record.target, record.protocol.as_bytes()]);
+    append_integer(out, record.status.into());
+    append_details::<Text>(out, record);
 }
 
-fn append_request_line(out: &mut Vec<u8>, parts: &[Value<'_>; 3]) {
+fn append_request_line(out: &mut Vec<u8>, parts: &[&[u8]; 3]) {
     for (before, part) in [&b" \""[..], b" ", b" "].into_iter().zip(parts) {
         out.extend_from_slice(before);
-        append_bare(out, part);
+        append_bare(out, &known(part));
     }
     out.extend_from_slice(b"\" ");
 }
 
-fn append_pair(out: &mut Vec<u8>, key: &str, value: &Value<'_>) {
-    out.push(b' ');
-    out.extend_from_slice(key.as_bytes());
-    out.push(b'=');
-    append_text_value(out, value);
+impl Notation for Text {
+    fn field(out: &mut Vec<u8>, key: Key, value: Value<'_>) {
+        out.extend_from_slice(key.text);
+        append_text_value(out, &value);
+    }
 }
 
 fn append_text_value(out: &mut Vec<u8>, value: &Value<'_>) {
@@ -228,6 +244,7 @@ fn append_text_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord<'_>) {
     append_bare(out, &number(*status));
 }
 
+#[inline(always)]
 fn append_quoted(out: &mut Vec<u8>, value: &Value<'_>) {
     out.push(b'"');
     append_bare(out, value);
@@ -235,6 +252,7 @@ fn append_quoted(out: &mut Vec<u8>, value: &Value<'_>) {
 }
 
 /// The value without what its format puts around it. Lists have their own functions.
+#[inline(always)]
 fn append_bare(out: &mut Vec<u8>, value: &Value<'_>) {
     match value {
         Value::Nothing | Value::Attempts(_) => out.push(b'-'),
@@ -302,7 +320,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
-    use crate::failure::Cause;
     use crate::observe::metrics::Outcome;
 
     fn full<'a>(attempts: &'a [AttemptRecord<'a>]) -> Record<'a> {
