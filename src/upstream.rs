@@ -114,8 +114,8 @@ impl Upstream {
     }
 
     /// Chooses an endpoint and takes a lease on it. None when there is nobody (left) to ask.
-    pub fn pick(self: &Arc<Self>, wanted: &Wanted<'_>) -> Option<Lease> {
-        let now = self.clock.now();
+    pub fn pick(self: &Arc<Self>, wanted: &Wanted<'_>, now: Instant) -> Option<Lease> {
+        let now = self.clock.at(now);
         let choice = self.roster.lock().pick(wanted, now, &mut fastrand::Rng::new())?;
         log::debug!("upstream {}: {}: {}", self.plan.name, choice.endpoint.name(), choice.reason);
         Some(Lease::take(self.clone(), choice, Held::take(&self.metrics.in_flight)))
@@ -202,16 +202,16 @@ impl Upstream {
         self.tell(&events);
     }
 
-    fn sent(&self, seat: SeatId) {
-        self.roster.lock().sent(seat, self.clock.now());
+    fn sent(&self, seat: SeatId, now: Instant) {
+        self.roster.lock().sent(seat, self.clock.at(now));
     }
 
-    fn spoke(&self, seat: SeatId, latency: Duration) {
-        self.roster.lock().spoke(seat, latency, self.clock.now());
+    fn spoke(&self, seat: SeatId, latency: Duration, now: Instant) {
+        self.roster.lock().spoke(seat, latency, self.clock.at(now));
     }
 
-    fn end(&self, seat: SeatId, trial: bool, ended: Ended) {
-        let events = self.roster.lock().end(seat, trial, ended, self.clock.now());
+    fn end(&self, seat: SeatId, trial: bool, ended: Ended, now: Instant) {
+        let events = self.roster.lock().end(seat, trial, ended, self.clock.at(now));
         self.tell(&events);
     }
 

@@ -100,8 +100,10 @@ impl Hashed {
     }
 
     fn by_key(&self, key: &[u8], tried: &Tried, loads: &impl Loads) -> Option<Pick> {
-        let mut own = None;
-        let mut first_open = None;
+        if self.shares.total() == 0 {
+            return None; // a walk along the whole ring would find nobody
+        }
+        let (mut own, mut first_open) = (None, None);
         let steps = self.ring.walk(key).take(STEPS_EACH * self.slots.len());
         for slot in steps.filter_map(|address| self.slots.get(&address).copied()) {
             let own = *own.get_or_insert(slot);

@@ -5,6 +5,9 @@
 
 use super::{Pick, Reason, Tried};
 
+/// Draws that have met the same endpoint again before the others are walked along.
+const REDRAWS: usize = 4;
+
 /// The shares, and their running sums to draw from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Random {
@@ -33,9 +36,20 @@ impl Random {
         if first.reason == Reason::Only {
             return Some((first, None));
         }
+        Some((first, self.pick_another(first.slot, tried, random)))
+    }
+
+    /// Drawing again until another comes is the same as drawing among the others, and mostly over at once; a walk along
+    /// all of them is for the rest.
+    fn pick_another(&self, first: usize, tried: &Tried, random: &mut fastrand::Rng) -> Option<Pick> {
+        let is_another = |pick: &Pick| pick.slot != first;
+        let again = || (0..REDRAWS).filter_map(|_| self.draw(random)).find(is_another);
+        if let Some(another) = tried.is_empty().then(again).flatten() {
+            return Some(another);
+        }
         let mut tried = tried.clone();
-        tried.insert(first.slot);
-        Some((first, self.pick(&tried, random)))
+        tried.insert(first);
+        self.draw_from(&tried, random)
     }
 
     /// 0 for a slot that nobody has.

@@ -6,8 +6,6 @@
 //! the credits always sum to zero, and after one cycle, as many turns as the weights sum to, each is zero again. What
 //! counts as a weight here is the endpoint's share, which changes as endpoints come, go and warm up.
 
-use std::cmp::Reverse;
-
 use super::{Pick, Reason, Tried};
 
 /// The credits of all endpoints.
@@ -36,27 +34,28 @@ impl RoundRobin {
 
     /// The endpoint whose turn it is among those not tried; of two equals the first. The tried ones' credits stay.
     pub fn pick(&mut self, tried: &Tried) -> Option<Pick> {
-        let total = self.grow(tried);
-        let slot = self.richest(tried)?;
+        let (slot, total) = match tried.is_empty() {
+            true => self.turn(|_| true),
+            false => self.turn(|slot| !tried.contains(slot)),
+        }?;
         let Endpoint { share, credit } = &mut self.0[slot];
         *credit -= total;
         let only = i64::from(*share) == total;
         Some(Pick { slot, reason: if only { Reason::Only } else { Reason::Turn { share: *share, total } } })
     }
 
-    /// The sum of all shares, by which the credits grew.
-    fn grow(&mut self, tried: &Tried) -> i64 {
-        let mut total = 0;
-        for (_, endpoint) in self.0.iter_mut().enumerate().filter(|(slot, _)| !tried.contains(*slot)) {
+    /// Lets the credits grow; the richest, and the sum of all shares, by which they grew.
+    fn turn(&mut self, is_open: impl Fn(usize) -> bool) -> Option<(usize, i64)> {
+        let (mut richest, mut total) = (None, 0);
+        let open = |(slot, endpoint): &(usize, &mut Endpoint)| endpoint.share > 0 && is_open(*slot);
+        for (slot, endpoint) in self.0.iter_mut().enumerate().filter(open) {
             endpoint.credit += i64::from(endpoint.share);
             total += i64::from(endpoint.share);
+            if richest.is_none_or(|(_, credit)| endpoint.credit > credit) {
+                richest = Some((slot, endpoint.credit));
+            }
         }
-        total
-    }
-
-    fn richest(&self, tried: &Tried) -> Option<usize> {
-        let choices = (0..self.0.len()).filter(|slot| self.0[*slot].share > 0 && !tried.contains(*slot));
-        choices.min_by_key(|slot| Reverse(self.0[*slot].credit))
+        richest.map(|(slot, _)| (slot, total))
     }
 }
 

@@ -115,8 +115,8 @@ impl Tally {
 
 /// Which tenth of a window it is, counted from the clock's origin.
 fn number(window: Duration, now: Moment) -> u64 {
-    let width = (window / BUCKETS).max(Duration::from_millis(1));
-    (now.since(Moment::ORIGIN).as_nanos() / width.as_nanos()) as u64
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    micros(now.since(Moment::ORIGIN)) / micros(window / BUCKETS).max(1000)
 }
 
 /// Whether an average is that of an outlier: above the threshold, and above three times what the siblings' middle one

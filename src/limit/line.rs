@@ -96,6 +96,11 @@ impl<T> Line<T> {
         self.inside
     }
 
+    /// Whether somebody waits here.
+    pub fn has_waiters(&self) -> bool {
+        self.classes.iter().any(|class| !class.is_empty())
+    }
+
     /// How many wait, here and aside.
     pub fn waiting(&self) -> usize {
         self.in_line() + self.aside
@@ -103,7 +108,7 @@ impl<T> Line<T> {
 
     /// Goes in, if a place is free and nobody waits for it.
     pub fn try_enter(&mut self) -> bool {
-        let free = self.inside < self.limit && self.in_line() == 0;
+        let free = self.inside < self.limit && !self.has_waiters();
         self.inside += usize::from(free);
         free
     }
@@ -126,7 +131,7 @@ impl<T> Line<T> {
             return Err(Refused::NoTime);
         }
         let turned_away = self.make_room(priority)?;
-        if self.in_line() == 0 {
+        if !self.has_waiters() {
             self.pace.somebody_waits(now);
         }
         let ticket = Ticket { priority, arrival: self.arrivals };

@@ -431,8 +431,12 @@ impl Client {
 
 /// Dates have one form and one length (RFC 9110, section 5.6.7), so one is written over the other.
 fn restore_date(head: &mut [u8], date: &[u8]) {
-    const DATE: &[u8] = b"\r\nDate: ";
-    let Some(at) = memchr::memmem::find(head, DATE).map(|at| at + DATE.len()) else { return };
+    const DATE: &[u8] = b"Date: ";
+    let mut lines = memchr::memchr_iter(b'\n', head).map(|end| end + 1);
+    let Some(at) = lines.find(|start| head[*start..].starts_with(DATE)).map(|start| start + DATE.len())
+    else {
+        return;
+    };
     let ends = head.get(at + date.len()..).is_some_and(|rest| rest.starts_with(b"\r\n"));
     if let Some(place) = head.get_mut(at..at + date.len()).filter(|_| ends) {
         place.copy_from_slice(date);

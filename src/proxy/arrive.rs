@@ -14,11 +14,12 @@ use super::exchange::{Exchange, Failure};
 use super::reply;
 use crate::balance::sticky::cookie_values;
 use crate::balance::{Balance, HashKey};
-use crate::clock::Instant;
+use crate::clock::{Duration, Instant};
 use crate::failure::Cause;
 use crate::hygiene::forwarding::{Arrival as Way, ClientAddress, Forwarding, Scheme, is_trusted};
 use crate::hygiene::framing::Framing;
 use crate::hygiene::request_id;
+use crate::limit::Priority;
 use crate::listen::refuse::fresh_request_id;
 use crate::listen::{Arrival, Told};
 use crate::plan::Action;
@@ -74,7 +75,7 @@ fn identify(session: &Session, exchange: &mut Exchange) {
     exchange.id_stands = theirs.is_some();
     exchange.request_id = match theirs {
         Some(theirs) => theirs.clone(),
-        None => HeaderValue::from_str(&fresh_request_id()).unwrap_or(HeaderValue::from_static("-")),
+        None => HeaderValue::try_from(fresh_request_id()).unwrap_or(HeaderValue::from_static("-")),
     };
     exchange.told = exchange.arrival.as_ref().map(|arrival| told(arrival, headers, &exchange.snapshot));
 }
@@ -154,11 +155,26 @@ async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
         exchange.given_up = given_up(&session.req_header().headers, began);
     }
     exchange.set_deadline(began, patience);
-    let patience = exchange.deadline.saturating_duration_since(began);
+    let patience = exchange.deadline().saturating_duration_since(began);
     if patience.is_zero() {
         return Err(exchange.fail(Cause::UpstreamTimeout, Some("the client gave it no time")));
     }
     upstream.requested(began);
+    exchange.permit = upstream.gate().try_admit();
+    match exchange.permit {
+        Some(_) => Ok(()),
+        None => Box::pin(wait(session, exchange, &upstream, priority, patience)).await, // boxed: few have to
+    }
+}
+
+async fn wait(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    upstream: &Upstream,
+    priority: Priority,
+    patience: Duration,
+) -> Result<()> {
+    let began = Instant::now();
     let admitted = tokio::select! {
         biased;
         admitted = upstream.gate().admit(priority, patience) => admitted,
@@ -167,7 +183,7 @@ async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     match admitted {
         Ok(permit) => {
             exchange.permit = Some(permit);
-            exchange.queued = Some(began.elapsed()).filter(|waited| waited.as_micros() >= 50);
+            exchange.queued = Some(began.elapsed());
             Ok(())
         }
         Err(refused) => Err(exchange.fail(Cause::Overloaded, Some(refused.as_str()))),

@@ -35,7 +35,8 @@ pub(super) async fn begin(session: &mut Session, exchange: &mut Exchange) -> Res
         Some(lease) => lease,
         None => Box::pin(later(session, exchange)).await?, // boxed, so that the usual request does not carry its state
     };
-    let Some(terms) = terms(session, exchange) else {
+    let began = Instant::now();
+    let Some(terms) = terms(session, exchange, began) else {
         return Err(exchange.fail(Cause::Internal, None));
     };
     let call = Call::new(lease.endpoint().clone(), terms);
@@ -43,7 +44,7 @@ pub(super) async fn begin(session: &mut Session, exchange: &mut Exchange) -> Res
     exchange.tried.insert(lease.slot());
 
     exchange.body.seen = 0; // a body is sent from its beginning
-    exchange.present = Some(Present { call, lease, began: Instant::now(), answer: None, rejected: false });
+    exchange.present = Some(Present { call, lease, began, answer: None, rejected: false });
     Ok(peer)
 }
 
@@ -92,13 +93,14 @@ async fn find(session: &mut Session, exchange: &mut Exchange) -> Result<Lease> {
 
 fn pick(session: &mut Session, exchange: &Exchange, upstream: &Arc<Upstream>) -> Option<Lease> {
     let careful = !exchange.attempts.is_empty() || !is_idempotent(session, exchange);
-    upstream.pick(&Wanted {
+    let wanted = Wanted {
         tried: &exchange.tried,
         key: exchange.key.as_deref(),
         pinned: exchange.pinned,
         careful,
         bodiless: session.is_body_empty(),
-    })
+    };
+    upstream.pick(&wanted, Instant::now())
 }
 
 /// Waits for an endpoint to come back, if none has since. Whoever comes here may be sent to one, by the verdict or because
@@ -139,7 +141,7 @@ fn nobody(exchange: &mut Exchange, detail: Option<&'static str>) -> BError {
     exchange.fail(cause, detail)
 }
 
-fn terms(session: &Session, exchange: &Exchange) -> Option<Terms> {
+fn terms(session: &Session, exchange: &Exchange, began: Instant) -> Option<Terms> {
     let asked = Asked {
         head_method: session.req_header().method == Method::HEAD,
         upgrade: exchange.arrival.as_ref()?.upgrade_websocket,
@@ -154,7 +156,8 @@ fn terms(session: &Session, exchange: &Exchange) -> Option<Terms> {
         asked,
         timeouts: Timeouts { response, ..forward.timeouts.clone() },
         repeatable: again && is_idempotent(session, exchange) && is_kept(exchange),
-        deadline: exchange.deadline,
+        began,
+        deadline: exchange.deadline(),
         fresh: exchange.attempts.iter().any(|attempt| attempt.outcome == Outcome::Reset),
     })
 }
@@ -221,14 +224,15 @@ pub(super) fn answered(session: &Session, response: &ResponseHeader, exchange: &
     }
     let status = response.status.as_u16();
     let Some(present) = &mut exchange.present else { return Ok(()) };
-    let latency = latency(present);
+    let (latency, first) = latency(present);
     present.answer = Some((status, latency));
-    present.lease.spoke(latency);
+    present.lease.spoke(latency, first);
     if status < 500 {
         exchange.permit.iter().for_each(|permit| permit.answered(latency)); // a failure can be quick where all else is slow
     }
     let retried = exchange.forward().is_some_and(|forward| forward.retry.when.statuses.contains(&status));
     if !(retried && is_made_again(session, exchange, Reached::Status(status))) {
+        exchange.answered.get_or_insert(first);
         return Ok(());
     }
     exchange.present.iter_mut().for_each(|present| present.rejected = true);
@@ -237,11 +241,12 @@ pub(super) fn answered(session: &Session, response: &ResponseHeader, exchange: &
     Err(error)
 }
 
-/// From the request's last byte to the answer's first.
-fn latency(present: &Present) -> Duration {
+/// From the request's last byte to the answer's first, and when that was.
+fn latency(present: &Present) -> (Duration, Instant) {
     let report = present.call.report();
     let sent = report.sent.unwrap_or(present.began);
-    report.first_byte.map_or_else(|| sent.elapsed(), |first| first.saturating_duration_since(sent))
+    let first = report.first_byte.unwrap_or_else(Instant::now);
+    (first.saturating_duration_since(sent), first)
 }
 
 /// An attempt has failed. The error says to Pingora whether there is another.
@@ -253,7 +258,7 @@ pub(super) fn failed(session: &mut Session, exchange: &mut Exchange, mut error: 
     if !again {
         super::fail::explain(session, exchange, &error);
     }
-    exchange.close_attempt(!ours && exchange.failure.is_some());
+    exchange.close_attempt(!ours && exchange.failure.is_some(), Instant::now());
     error.set_retry(again);
     error
 }

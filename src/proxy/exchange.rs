@@ -33,7 +33,8 @@ pub struct Exchange {
     pub(super) route: Option<RouteId>,
     pub(super) permit: Option<Permit>,
     pub(super) queued: Option<Duration>,
-    pub(super) deadline: Instant,
+    /// When its answer must be here; none before it is known for which route it is.
+    deadline: Option<Instant>,
     /// What the client itself has set for the end of it.
     pub(super) given_up: Option<Instant>,
     /// By what its endpoint is chosen, where that is by key.
@@ -124,7 +125,7 @@ impl Exchange {
             route: None,
             permit: None,
             queued: None,
-            deadline: Instant::now(),
+            deadline: None,
             given_up: None,
             key: None,
             pinned: None,
@@ -192,12 +193,17 @@ impl Exchange {
     /// later than the client has said.
     pub(super) fn set_deadline(&mut self, now: Instant, patience: Duration) {
         let deadline = now + patience;
-        self.deadline = self.given_up.map_or(deadline, |given_up| given_up.min(deadline));
+        self.deadline = Some(self.given_up.map_or(deadline, |given_up| given_up.min(deadline)));
+    }
+
+    /// When its answer must be here.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline.unwrap_or_else(Instant::now)
     }
 
     /// Time until the deadline.
     pub(super) fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.deadline().saturating_duration_since(Instant::now())
     }
 
     /// Everybody may be tried again: an endpoint has come back. What was delivered once counts for ever.
@@ -207,7 +213,7 @@ impl Exchange {
     }
 
     /// Ends the attempt under way: its lease goes back, its outcome is counted.
-    pub(super) fn close_attempt(&mut self, cancelled: bool) {
+    pub(super) fn close_attempt(&mut self, cancelled: bool, now: Instant) {
         let Some(present) = self.present.take() else { return };
         let Present { call, lease, began, answer, rejected } = present;
         let report = call.report();
@@ -215,14 +221,15 @@ impl Exchange {
         lease.endpoint().metrics().attempted(outcome);
         let first_byte = report.first_byte.map(|at| at.saturating_duration_since(began));
         // the operator's own deadline for a first attempt is a measure like any other
-        let curtailed = self.given_up == Some(self.deadline) || !self.attempts.is_empty();
+        let curtailed =
+            (self.given_up.is_some() && self.given_up == self.deadline) || !self.attempts.is_empty();
         let cut_short = curtailed && call.was_cut_short(began);
         if let (Some(permit), Outcome::Timeout, None, false) = (&self.permit, outcome, first_byte, cut_short)
         {
             permit.timed_out();
         }
         let endpoint = lease.endpoint().clone();
-        lease.end(if cut_short { waited_in_vain(&report) } else { ended(&report, answer, cancelled) });
+        lease.end(if cut_short { waited_in_vain(&report) } else { ended(&report, answer, cancelled) }, now);
         self.attempts.push(Attempt {
             endpoint,
             outcome,

@@ -9,19 +9,22 @@ use super::exchange::Exchange;
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::forwarding::{ClientAddress, Scheme};
+use crate::listen::Arrival;
 use crate::observe::access_log::{AttemptRecord, Client, Record};
 use crate::runtime::Runtime;
 
 /// Counts and logs.
 pub(super) fn finish(session: &Session, exchange: &mut Exchange, runtime: &Runtime) {
     let cause = exchange.failure.as_ref().map(|failure| failure.cause);
-    exchange.close_attempt(cause == Some(Cause::ClientClosed));
+    let now = Instant::now();
+    exchange.close_attempt(cause == Some(Cause::ClientClosed), now);
     exchange.permit = None;
     if let Some(cause) = cause {
         runtime.metrics().cause(cause).inc();
     }
     let status = status(session, cause);
-    let took = exchange.arrival.as_ref().map(|arrival| arrival.started.elapsed()).unwrap_or_default();
+    let since = |arrival: &Arrival| now.saturating_duration_since(arrival.started);
+    let took = exchange.arrival.as_deref().map(since).unwrap_or_default();
     exchange.snapshot.route_metrics(exchange.route).finished(status, took);
     if runtime.access_log().is_on() {
         log(session, exchange, runtime, status, took);

@@ -199,14 +199,15 @@ pub(super) fn body(piece: Option<&Bytes>, end: bool, exchange: &mut Exchange) ->
 
 fn body_is_whole(exchange: &mut Exchange) {
     let request = exchange.forward().map(|forward| forward.timeouts.request).unwrap_or_default();
+    let now = Instant::now();
     if !exchange.body.whole && exchange.body.seen > 0 {
-        exchange.set_deadline(Instant::now(), request);
+        exchange.set_deadline(now, request);
     }
     exchange.body.whole = true;
     if let Some(present) = &exchange.present {
-        present.call.sent(exchange.deadline);
+        present.call.sent(exchange.deadline(), now);
         if exchange.body.seen > 0 {
-            present.lease.sent();
+            present.lease.sent(now);
         }
     }
 }

@@ -32,6 +32,7 @@ pub struct Call {
     timeouts: Timeouts,
     fresh: bool,
     repeatable: bool,
+    began: Instant,
     state: Mutex<State>,
 }
 
@@ -42,6 +43,8 @@ pub struct Terms {
     pub asked: Asked,
     /// How long each step may take.
     pub timeouts: Timeouts,
+    /// Now.
+    pub began: Instant,
     /// When the answer must have begun, all attempts together.
     pub deadline: Instant,
     /// Take no idle connection.
@@ -104,9 +107,9 @@ impl Trouble {
 impl Call {
     /// An attempt at `endpoint`.
     pub fn new(endpoint: Arc<Endpoint>, terms: Terms) -> Arc<Call> {
-        let Terms { asked, timeouts, deadline, fresh, repeatable } = terms;
+        let Terms { asked, timeouts, began, deadline, fresh, repeatable } = terms;
         let state = Mutex::new(State { deadline, lines: Vec::new(), report: Report::default() });
-        Arc::new(Call { endpoint, asked, timeouts, fresh, repeatable, state })
+        Arc::new(Call { endpoint, asked, timeouts, fresh, repeatable, began, state })
     }
 
     /// What became of it so far.
@@ -126,10 +129,10 @@ impl Call {
     }
 
     /// The request's last byte is on its way: from now on the answer is waited for, until `deadline` at most.
-    pub fn sent(&self, deadline: Instant) {
+    pub fn sent(&self, deadline: Instant, now: Instant) {
         let mut state = self.state.lock();
         state.deadline = deadline;
-        state.report.sent.get_or_insert_with(Instant::now);
+        state.report.sent.get_or_insert(now);
     }
 
     /// Adds lines, each with its end, to the head that Pingora is about to write. The head's own two header maps would
@@ -170,11 +173,10 @@ impl Call {
     }
 
     async fn connection(&self) -> Result<Connection, Trouble> {
-        let now = Instant::now();
-        let idle = if self.fresh { None } else { self.endpoint.shelf().take(now, !self.repeatable) };
+        let idle = if self.fresh { None } else { self.endpoint.shelf().take(self.began, !self.repeatable) };
         match idle {
             Some(idle) => Ok(self.reuse(idle)),
-            None => self.open(now).await,
+            None => Box::pin(self.open(Instant::now())).await, // boxed: most take an idle one
         }
     }
 
@@ -211,7 +213,7 @@ impl Connect for Dial {
     async fn connect(&self, _: &PingoraAddress) -> pingora::Result<Stream> {
         match self.0.connection().await {
             Ok(connection) => {
-                let stream = UpstreamStream::new(connection, self.0.clone());
+                let stream = UpstreamStream::new(connection, self.0.clone(), self.0.began);
                 Ok(Stream::from(VirtualSocketStream::new(Box::new(stream))))
             }
             Err(trouble) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Upstream;
 use super::pool::Shelf;
 use super::prober::Nudge;
-use crate::clock::Duration;
+use crate::clock::{Duration, Instant};
 use crate::health::tally::Ended;
 use crate::observe::metrics::{EndpointMetrics, Held, Metrics};
 use crate::roster::{Choice, SeatId};
@@ -87,14 +87,14 @@ pub struct Lease {
     endpoint: Arc<Endpoint>,
     seat: SeatId,
     trial: bool,
-    ended: Ended,
+    ended: Option<(Ended, Instant)>,
     _counted: Held,
 }
 
 impl Lease {
     pub(super) fn take(upstream: Arc<Upstream>, choice: Choice<Arc<Endpoint>>, counted: Held) -> Lease {
         let Choice { seat, endpoint, trial, reason: _ } = choice;
-        Lease { upstream, endpoint, seat, trial, ended: Ended::Unknown, _counted: counted }
+        Lease { upstream, endpoint, seat, trial, ended: None, _counted: counted }
     }
 
     /// Whose lease it is.
@@ -108,23 +108,24 @@ impl Lease {
     }
 
     /// The request was sent to its last byte.
-    pub fn sent(&self) {
-        self.upstream.sent(self.seat);
+    pub fn sent(&self, now: Instant) {
+        self.upstream.sent(self.seat, now);
     }
 
     /// The endpoint has begun to answer, so long after the request was sent.
-    pub fn spoke(&self, latency: Duration) {
-        self.upstream.spoke(self.seat, latency);
+    pub fn spoke(&self, latency: Duration, now: Instant) {
+        self.upstream.spoke(self.seat, latency, now);
     }
 
     /// Gives it back: the request was answered to the last byte, or has failed.
-    pub fn end(mut self, ended: Ended) {
-        self.ended = ended;
+    pub fn end(mut self, ended: Ended, now: Instant) {
+        self.ended = Some((ended, now));
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.upstream.end(self.seat, self.trial, self.ended);
+        let (ended, now) = self.ended.unwrap_or_else(|| (Ended::Unknown, Instant::now()));
+        self.upstream.end(self.seat, self.trial, ended, now);
     }
 }

@@ -71,14 +71,21 @@ impl Gate {
         Gate { state, adapts, patience: limits.pending_timeout, clock, metrics }
     }
 
+    /// A place, if one is free and nobody waits for it.
+    pub fn try_admit(self: &Arc<Self>) -> Option<Permit> {
+        self.state.lock().line.try_enter().then(|| self.permit())
+    }
+
     /// Waits for a place, at most `longest` and never longer than `pending_timeout`.
     ///
     /// # Errors
     /// [`Refused`]: at once, when the queue is full or its end too far away; later, when the time is over, or one who is
     /// more urgent takes the place in the queue.
     pub async fn admit(self: &Arc<Self>, priority: Priority, longest: Duration) -> Result<Permit, Refused> {
-        let entered = self.state.lock().line.try_enter();
-        if entered { Ok(self.permit()) } else { self.wait(priority, self.patience.min(longest)).await }
+        match self.try_admit() {
+            Some(permit) => Ok(permit),
+            None => self.wait(priority, self.patience.min(longest)).await,
+        }
     }
 
     /// Takes one of the `pending` places for a request that waits for something else. None when there is none left.
@@ -127,16 +134,22 @@ impl Gate {
 
     /// Does what may make places free, and lets in those who wait for them.
     fn change(self: &Arc<Self>, change: impl FnOnce(&mut State)) {
-        let now = self.now();
-        let mut next = {
+        let somebody_waits = {
             let mut state = self.state.lock();
             change(&mut state);
-            state.line.admit_next(now)
+            state.line.has_waiters()
         };
-        while let Some(waiter) = next {
-            let _ = waiter.send(Ok(self.permit())); // whoever has gone meanwhile: the permit comes back and is dropped
-            next = self.state.lock().line.admit_next(now);
+        if !somebody_waits {
+            return; // nearly always, and the time is not asked for
         }
+        let now = self.now();
+        while let Some(waiter) = self.admit_next(now) {
+            let _ = waiter.send(Ok(self.permit())); // whoever has gone meanwhile: the permit comes back and is dropped
+        }
+    }
+
+    fn admit_next(&self, now: Moment) -> Option<Sender<Turn>> {
+        self.state.lock().line.admit_next(now)
     }
 
     /// By tokio's clock, which the timers go by, and which tests can stop.

@@ -80,8 +80,8 @@ enum Reading {
 }
 
 impl UpstreamStream {
-    pub(super) fn new(connection: Connection, call: Arc<Call>) -> UpstreamStream {
-        let now = Instant::now();
+    /// `now`, or a moment ago: it is moved by the first byte that goes out.
+    pub(super) fn new(connection: Connection, call: Arc<Call>, now: Instant) -> UpstreamStream {
         UpstreamStream {
             connection: Some(connection),
             scanner: ResponseScanner::new(call.asked(), limits::RESPONSE_HEADER_BYTES),
@@ -277,7 +277,9 @@ impl AsyncRead for UpstreamStream {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
         match Pin::new(&mut connection.socket).poll_read(cx, buf) {
             Poll::Pending => {
-                self.waiting.get_or_insert_with(Instant::now);
+                if !matches!(self.reading, Reading::Head { .. }) {
+                    self.waiting.get_or_insert_with(Instant::now);
+                }
                 let due = self.due();
                 self.poll_late(cx, due).map(Err)
             }
