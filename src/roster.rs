@@ -150,16 +150,28 @@ impl<E: Clone> Roster<E> {
         let left = self.dismiss(&wanted);
         for member in members {
             match self.seats.iter_mut().flatten().find(|seat| seat.member.address == member.address) {
-                Some(seat) => seat.member = *member,
+                Some(seat) => seat.change(*member, now),
                 None => self.join(*member, &mut admit, if first { None } else { Some(now) }),
             }
         }
         let slots = self.seats.iter().enumerate();
         let slots = slots.filter_map(|(slot, seat)| Some((seat.as_ref()?.member.address, slot)));
         self.picker.set_ring(ring, slots);
+        self.readmit_surplus(now);
         let mut events = Events::new();
         self.settle(now, &mut events);
         (left, events)
+    }
+
+    /// Where members have left, more may be ejected than a part of those who are left may be. Those whose time is over first
+    /// come back, in doubt and with a slow start: a trial would still count them as ejected, for as long as nobody comes.
+    fn readmit_surplus(&mut self, now: Moment) {
+        let most = self.policy.ejection.most(self.len());
+        let mut ejected: Vec<&mut Seat<E>> =
+            self.seats.iter_mut().flatten().filter(|seat| seat.breaker.is_ejected()).collect();
+        ejected.sort_by_key(|seat| seat.breaker.ends());
+        let surplus = ejected.len().saturating_sub(most);
+        ejected.into_iter().take(surplus).for_each(|seat| seat.readmit_in_doubt(now));
     }
 
     fn dismiss(&mut self, wanted: &HashMap<SocketAddr, &Member>) -> Vec<SeatId> {
@@ -310,7 +322,10 @@ impl<E: Clone> Roster<E> {
             events.push(Event::Doubted(id));
         }
         match (trial, ended, why) {
-            (true, Ended::Unknown, _) => seat.breaker.abandon_trial(),
+            (true, Ended::Unknown, _) => {
+                seat.breaker.abandon_trial();
+                events.push(Event::Revived); // somebody else may try
+            }
             (true, ..) => self.end_trial(id, ended, now, &mut events),
             (false, Ended::Well(latency), _) => self.weigh(id, latency, now, &mut events),
             (false, _, Some(why)) => self.eject(id, why, now, &mut events),
@@ -387,15 +402,16 @@ impl<E: Clone> Roster<E> {
     pub fn refresh(&mut self, now: Moment) -> Events {
         let mut events = Events::new();
         let slow_start = self.policy.slow_start;
-        let (mut woken, mut warming) = (false, false);
+        let (mut woken, mut warming, mut overdue) = (false, false, false);
         for seat in self.seats.iter_mut().flatten() {
             woken |= seat.breaker.wake(now);
+            overdue |= seat.breaker.gives_up_trial(now);
             warming |= seat.is_warming(slow_start, now);
         }
         if woken || warming {
             self.settle(now, &mut events);
         }
-        if woken {
+        if woken || overdue {
             events.push(Event::Revived);
         }
         events

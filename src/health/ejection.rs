@@ -185,10 +185,29 @@ impl Breaker {
         over
     }
 
+    /// Which of several ejections is over first.
+    pub fn ends(&self) -> Option<Moment> {
+        match self.state {
+            State::Closed { .. } => None,
+            State::Open { until, .. } => Some(until),
+            State::HalfOpen { since, .. } => Some(since),
+        }
+    }
+
     /// Since when a trial may begin, if it may: one at a time, but an endless answer does not keep others from finding out.
     pub fn awaits_trial(&self, now: Moment) -> Option<Moment> {
         let State::HalfOpen { since, on_trial, .. } = self.state else { return None };
         on_trial.is_none_or(|begun| now.since(begun) > self.last).then_some(since)
+    }
+
+    /// Forgets a trial that has no end: another may be made. Whether there was one.
+    pub fn gives_up_trial(&mut self, now: Moment) -> bool {
+        let State::HalfOpen { on_trial: Some(begun), .. } = self.state else { return false };
+        let overdue = now.since(begun) > self.last;
+        if overdue {
+            self.abandon_trial();
+        }
+        overdue
     }
 
     /// Begins a trial.

@@ -21,6 +21,10 @@ const HEADROOM: u64 = 140;
 const WHOLE: u64 = 1000;
 const BEGINNING: u64 = WHOLE / 10;
 
+/// What shares of several tiers are multiplied by before they are divided: a tier that carries all of it in one endpoint
+/// comes to 10^9, which a share has room for.
+const FINE: u64 = 1000;
+
 /// What is known of one endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Stand {
@@ -59,11 +63,15 @@ pub fn rotation(stands: &[Option<Stand>], panic_percent: u8, slow_start: Option<
         .filter_map(|(slot, stand)| stand.filter(|stand| asked(stand)).map(|stand| (slot, stand)))
         .collect();
     let loads = loads(stands, &open);
+    let alone = loads.iter().filter(|load| load.carried > 0).count() == 1;
     let mut shares = vec![0; stands.len()];
     let mut reserve = Vec::new();
     for (slot, stand) in &open {
         match loads.get(usize::from(stand.tier)) {
-            Some(load) if *load > 0 => shares[*slot] = share(stand, *load, slow_start),
+            Some(load) if load.carried > 0 => {
+                let unit = if alone { Load { carried: 1, weight: FINE } } else { *load };
+                shares[*slot] = share(stand, unit, slow_start);
+            }
             _ => reserve.push(*slot),
         }
     }
@@ -78,8 +86,14 @@ fn is_panic(stands: &[Option<Stand>], panic_percent: u8) -> bool {
     fit * 100 < counted().count() * usize::from(panic_percent)
 }
 
-/// What one unit of weight in each tier gets, in no particular unit.
-fn loads(stands: &[Option<Stand>], open: &[(usize, Stand)]) -> Vec<u64> {
+/// What a tier carries, per mille of all, and the weight of those who carry it.
+#[derive(Clone, Copy)]
+struct Load {
+    carried: u64,
+    weight: u64,
+}
+
+fn loads(stands: &[Option<Stand>], open: &[(usize, Stand)]) -> Vec<Load> {
     let tiers = stands.iter().flatten().map(|stand| usize::from(stand.tier) + 1).max().unwrap_or(0);
     let weigh = |stands: &mut dyn Iterator<Item = &Stand>| {
         let mut weights = vec![0_u64; tiers];
@@ -100,18 +114,13 @@ fn loads(stands: &[Option<Stand>], open: &[(usize, Stand)]) -> Vec<u64> {
         left -= carried;
         carried
     });
-    let carried: Vec<u64> = carried.collect();
-    let alone = carried.iter().filter(|carried| **carried > 0).count() == 1;
-    let unit = |(carried, here): (&u64, &u64)| match alone {
-        true => (*carried).min(1) * WHOLE,
-        false => carried * WHOLE / (*here).max(1),
-    };
-    carried.iter().zip(&here).map(unit).collect()
+    carried.zip(here).map(|(carried, weight)| Load { carried, weight }).collect()
 }
 
-fn share(stand: &Stand, load: u64, slow_start: Option<Duration>) -> u32 {
-    let share = u64::from(stand.weight) * load * warmth(stand.warming, slow_start) / WHOLE;
-    u32::try_from(share.max(1)).unwrap_or(u32::MAX)
+/// Divided last and finely, so that one of a thousand with the smallest weight beside the largest still gets its part.
+fn share(stand: &Stand, load: Load, slow_start: Option<Duration>) -> u32 {
+    let part = u64::from(stand.weight) * load.carried * warmth(stand.warming, slow_start);
+    u32::try_from((part * FINE / load.weight.max(1)).max(1)).unwrap_or(u32::MAX)
 }
 
 fn warmth(warming: Option<Duration>, slow_start: Option<Duration>) -> u64 {
@@ -151,8 +160,9 @@ mod tests {
 
     /// In percent.
     fn percents(rotation: &Rotation) -> Vec<u32> {
-        let total: u32 = rotation.shares.iter().sum();
-        rotation.shares.iter().map(|share| (share * 100 + total / 2) / total.max(1)).collect()
+        let total: u64 = rotation.shares.iter().copied().map(u64::from).sum();
+        let percent = |share: &u32| (u64::from(*share) * 100 + total / 2) / total.max(1);
+        rotation.shares.iter().map(|share| percent(share) as u32).collect()
     }
 
     #[test]
@@ -219,6 +229,26 @@ mod tests {
         assert_eq!(of(&[FIT, warming(5)], 0).shares, [20, 11]);
         assert_eq!(of(&[FIT, warming(10)], 0).shares, [1, 1]);
         assert_eq!(of(&[FIT, warming(100)], 0).shares, [1, 1]);
+    }
+
+    /// A million units of weight in each of two tiers: each unit's part must not vanish, nor all parts become the same.
+    #[test]
+    fn the_smallest_beside_the_largest_keeps_its_part_in_every_tier() {
+        let with = |weight, stand| Stand { weight, ..stand };
+        let backup = tier(FIT, 1);
+        let mut stands = vec![with(1000, FIT); 499];
+        stands.extend([with(1, FIT)]);
+        stands.extend(vec![with(1000, DEAD); 499]);
+        stands.extend(vec![with(1000, backup); 499]);
+        stands.extend([with(1, backup)]);
+        let shares = of(&stands, 0).shares;
+        for (large, small) in [(0, 499), (999, 1498)] {
+            let ratio = f64::from(shares[large]) / f64::from(shares[small]);
+            assert!((990.0..1010.0).contains(&ratio), "{ratio}");
+        }
+        let first: u64 = shares[..500].iter().copied().map(u64::from).sum();
+        let all: u64 = shares.iter().copied().map(u64::from).sum();
+        assert!((695..705).contains(&(first * 1000 / all)), "half of a tier bears seven tenths: {first} of {all}");
     }
 
     #[test]

@@ -195,6 +195,20 @@ impl<E> Seat<E> {
         }
     }
 
+    /// It is still a member, perhaps in another way. An operator who takes it in again has most likely started it anew.
+    pub(super) fn change(&mut self, member: Member, now: Moment) {
+        if self.member.drained && !member.drained {
+            self.back = Some(now);
+        }
+        self.member = member;
+    }
+
+    /// It may be as ill as before, but there is nobody to be asked instead.
+    pub(super) fn readmit_in_doubt(&mut self, now: Moment) {
+        self.readmit(now);
+        self.doubted = Some(now);
+    }
+
     /// The trial went well.
     pub(super) fn readmit(&mut self, now: Moment) {
         self.breaker.close(now);
