@@ -248,7 +248,10 @@ mod tests {
         }
         let first: u64 = shares[..500].iter().copied().map(u64::from).sum();
         let all: u64 = shares.iter().copied().map(u64::from).sum();
-        assert!((695..705).contains(&(first * 1000 / all)), "half of a tier bears seven tenths: {first} of {all}");
+        assert!(
+            (695..705).contains(&(first * 1000 / all)),
+            "half of a tier bears seven tenths: {first} of {all}"
+        );
     }
 
     #[test]

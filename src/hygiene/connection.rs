@@ -11,10 +11,12 @@ use crate::limits::CONNECTION_OPTIONS;
 /// The options of `Connection` (RFC 9110, section 7.6.1).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Connection {
-    options: usize,
+    pub(super) options: usize,
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
+    /// An option that is none of these: mostly the name of a field.
+    pub(super) other: bool,
 }
 
 impl Connection {
@@ -27,9 +29,13 @@ impl Connection {
         if self.options > CONNECTION_OPTIONS || !is_token(option) {
             return Err("Connection is not a short list of tokens");
         }
-        self.close |= option.eq_ignore_ascii_case(b"close");
-        self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-        self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        let is = |known: &[u8]| option.eq_ignore_ascii_case(known);
+        match option.len() {
+            5 if is(b"close") => self.close = true,
+            10 if is(b"keep-alive") => self.keep_alive = true,
+            7 if is(b"upgrade") => self.upgrade = true,
+            _ => self.other = true,
+        }
         Ok(())
     }
 

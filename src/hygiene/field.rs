@@ -122,6 +122,11 @@ fn name_fault(length: usize, stop: Option<u8>) -> Fault {
 
 /// A value without the optional white space around it (RFC 9110, section 5.6.3: SP and HTAB only).
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
+    if let [b' ', inner @ ..] = value
+        && let [b'!'..=b'~', .., b'!'..=b'~'] = inner
+    {
+        return inner; // nearly every value
+    }
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }

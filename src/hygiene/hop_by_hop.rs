@@ -44,15 +44,21 @@ pub fn hop_by_hop(headers: &HeaderMap) -> Removals {
 ///
 /// By length first, since this runs for every field of every message.
 fn is_fixed(name: &HeaderName) -> bool {
-    match name.as_str().len() {
-        2 => *name == header::TE,
-        7 => *name == header::TRAILER || *name == header::UPGRADE,
-        10 => *name == header::CONNECTION || name == "keep-alive",
-        14 => name == "http2-settings",
-        16 => name == "proxy-connection",
-        17 => *name == header::TRANSFER_ENCODING,
-        18 => *name == header::PROXY_AUTHENTICATE,
-        19 => *name == header::PROXY_AUTHORIZATION,
+    is_fixed_name(name.as_str().as_bytes())
+}
+
+/// The same for a name as it stands on the wire.
+pub(super) fn is_fixed_name(name: &[u8]) -> bool {
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    match name.len() {
+        2 => is("te"),
+        7 => is("trailer") || is("upgrade"),
+        10 => is("connection") || is("keep-alive"),
+        14 => is("http2-settings"),
+        16 => is("proxy-connection"),
+        17 => is("transfer-encoding"),
+        18 => is("proxy-authenticate"),
+        19 => is("proxy-authorization"),
         _ => false,
     }
 }

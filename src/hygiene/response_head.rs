@@ -13,6 +13,7 @@ use http::Version;
 use super::connection::{Connection, Upgrade};
 use super::field::{Fault, Field, Lines, Span};
 use super::framing::{Framing, Lengths};
+use super::hop_by_hop::is_fixed_name;
 use crate::limits::RESPONSE_HEADER_COUNT;
 
 /// What of the request decides how its answer is read.
@@ -62,6 +63,9 @@ pub struct ResponseHead {
     pub framing: ResponseFraming,
     /// Whether the connection may carry another request when the body has ended (RFC 9112, section 9.3).
     pub keep_alive: bool,
+    /// Nothing in it is meant for this connection alone, but what says how long it and the body last: `Connection` with
+    /// no other option than `close` or `keep-alive`, and `Transfer-Encoding`. As with nearly every answer.
+    pub is_plain: bool,
 }
 
 /// Reads the heads of the answers to one request from a buffer that grows.
@@ -176,6 +180,8 @@ struct Fields {
     lengths: Lengths,
     connection: Connection,
     upgrade: Upgrade,
+    /// A field of [`hop_by_hop`](super::hop_by_hop) was among them, beside `Connection` and `Transfer-Encoding`.
+    has_hop_by_hop: bool,
 }
 
 impl Fields {
@@ -190,8 +196,17 @@ impl Fields {
             10 if is("connection") => self.connection.take(field.value),
             14 if is("content-length") => self.lengths.content_length(field.value),
             17 if is("transfer-encoding") => self.lengths.transfer_encoding(field.value),
+            2 | 7 | 10 | 14 | 16 | 18 | 19 => {
+                self.has_hop_by_hop |= is_fixed_name(field.name);
+                Ok(())
+            }
             _ => Ok(()),
         }
+    }
+
+    fn is_plain(&self) -> bool {
+        let Connection { options: _, close: _, keep_alive: _, upgrade, other } = self.connection;
+        !self.has_hop_by_hop && !upgrade && !other && self.upgrade == Upgrade::None
     }
 
     /// Answers that never have a body must not speak of one (RFC 9112, section 6.1; RFC 9110, section 8.6).
@@ -215,7 +230,8 @@ impl Fields {
             return Err("101 to something other than websocket");
         }
         let framing = ResponseFraming::Tunnel;
-        Ok(ResponseScan::Final(ResponseHead { len, status, framing, keep_alive: false }))
+        let (keep_alive, is_plain) = (false, false);
+        Ok(ResponseScan::Final(ResponseHead { len, status, framing, keep_alive, is_plain }))
     }
 
     fn answer(&self, line: StatusLine, asked: Asked, len: usize) -> ResponseHead {
@@ -227,7 +243,7 @@ impl Fields {
             said => ResponseFraming::Bounded(said),
         };
         let keep_alive = framing != ResponseFraming::UntilClose && self.connection.keeps_alive(line.version);
-        ResponseHead { len, status: line.status, framing, keep_alive }
+        ResponseHead { len, status: line.status, framing, keep_alive, is_plain: self.is_plain() }
     }
 }
 
@@ -259,6 +275,40 @@ mod tests {
         match scan(asked, text.as_bytes()) {
             ResponseScan::Final(head) => head,
             other => panic!("{text:?}: {other:?}"),
+        }
+    }
+
+    /// What is plain is passed on as it is, so nothing of it may be what another would take out.
+    #[test]
+    fn an_answer_is_plain_where_nothing_has_to_be_taken_out() {
+        let fields = [
+            ("Server: x", true),
+            ("connection: keep-alive", true),
+            ("Connection: Close", true),
+            ("Transfer-Encoding: chunked", true),
+            ("Connection: keep-alive, X-Trace", false),
+            ("Connection: upgrade", false),
+            ("Keep-Alive: timeout=5", false),
+            ("TE: trailers", false),
+            ("Trailer: X-Sum", false),
+            ("Upgrade: h2c", false),
+            ("HTTP2-Settings: x", false),
+            ("Proxy-Connection: close", false),
+            ("Proxy-Authenticate: Basic", false),
+            ("Proxy-Authorization: x", false),
+        ];
+        for (field, plain) in fields {
+            let head = format!("HTTP/1.1 200 OK\r\nX-Trace: 1\r\n{field}\r\n\r\n");
+            assert_eq!(answer(GET, &head).is_plain, plain, "{field}");
+            let (name, value) = field.split_once(": ").unwrap();
+            let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            let mut headers = http::HeaderMap::new();
+            headers.insert("x-trace", "1".parse().unwrap());
+            headers.insert(name, value.parse().unwrap());
+            let stays = [http::header::CONNECTION, http::header::TRANSFER_ENCODING];
+            let removed = super::super::hop_by_hop::hop_by_hop(&headers);
+            let upgrades = field == "Connection: upgrade"; // names a field that is not there
+            assert!(removed.iter().all(|name| stays.contains(name)) == plain || upgrades, "{field}");
         }
     }
 
@@ -399,7 +449,7 @@ mod tests {
         let text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\n";
         let head = answer(UPGRADE, &format!("{text}\x01\x02"));
         let framing = ResponseFraming::Tunnel;
-        let want = ResponseHead { len: text.len(), status: 101, framing, keep_alive: false };
+        let want = ResponseHead { len: text.len(), status: 101, framing, keep_alive: false, is_plain: false };
         assert_eq!(head, want);
     }
 
@@ -418,7 +468,8 @@ mod tests {
             rest = &rest[head.len()..];
         }
         let framing = ResponseFraming::Bounded(Framing::Length(2));
-        let want = ResponseHead { len: heads[2].len() - 2, status: 200, framing, keep_alive: true };
+        let want =
+            ResponseHead { len: heads[2].len() - 2, status: 200, framing, keep_alive: true, is_plain: true };
         assert_eq!(scanner.scan(rest), ResponseScan::Final(want));
     }
 

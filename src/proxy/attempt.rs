@@ -31,11 +31,12 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Chooses an endpoint and prepares the call; first waits, where that is needed.
 pub(super) async fn begin(session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
     exchange.called = true;
-    let lease = match at_once(session, exchange) {
-        Some(lease) => lease,
-        None => Box::pin(later(session, exchange)).await?, // boxed, so that the usual request does not carry its state
+    let now = Instant::now();
+    let (lease, began) = match at_once(session, exchange, now) {
+        Some(lease) => (lease, now),
+        // boxed, so that the usual request does not carry its state
+        None => (Box::pin(later(session, exchange)).await?, Instant::now()),
     };
-    let began = Instant::now();
     let Some(terms) = terms(session, exchange, began) else {
         return Err(exchange.fail(Cause::Internal, None));
     };
@@ -49,9 +50,9 @@ pub(super) async fn begin(session: &mut Session, exchange: &mut Exchange) -> Res
 }
 
 /// An endpoint for a request that need not wait.
-fn at_once(session: &mut Session, exchange: &Exchange) -> Option<Lease> {
+fn at_once(session: &mut Session, exchange: &Exchange, now: Instant) -> Option<Lease> {
     let upstream = exchange.upstream().filter(|_| exchange.pause == Pause::Nothing)?;
-    pick(session, exchange, upstream)
+    pick(session, exchange, upstream, now)
 }
 
 /// An endpoint for one that does.
@@ -80,7 +81,7 @@ async fn find(session: &mut Session, exchange: &mut Exchange) -> Result<Lease> {
             return Err(exchange.fail(Cause::Internal, None));
         };
         let since = upstream.revivals(); // before the look, so that none is missed
-        if let Some(lease) = pick(session, exchange, &upstream) {
+        if let Some(lease) = pick(session, exchange, &upstream, Instant::now()) {
             return Ok(lease);
         }
         if !exchange.tried.is_empty() {
@@ -91,7 +92,7 @@ async fn find(session: &mut Session, exchange: &mut Exchange) -> Result<Lease> {
     }
 }
 
-fn pick(session: &mut Session, exchange: &Exchange, upstream: &Arc<Upstream>) -> Option<Lease> {
+fn pick(session: &mut Session, exchange: &Exchange, upstream: &Arc<Upstream>, now: Instant) -> Option<Lease> {
     let careful = !exchange.attempts.is_empty() || !is_idempotent(session, exchange);
     let wanted = Wanted {
         tried: &exchange.tried,
@@ -100,7 +101,7 @@ fn pick(session: &mut Session, exchange: &Exchange, upstream: &Arc<Upstream>) ->
         careful,
         bodiless: session.is_body_empty(),
     };
-    upstream.pick(&wanted, Instant::now())
+    upstream.pick(&wanted, now)
 }
 
 /// Waits for an endpoint to come back, if none has since. Whoever comes here may be sent to one, by the verdict or because

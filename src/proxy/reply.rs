@@ -31,7 +31,10 @@ pub(super) fn response(
         exchange.answered.get_or_insert_with(Instant::now);
     }
     response.set_version(Version::HTTP_11); // ours, whatever the upstream speaks (RFC 9110, section 2.5)
-    strip(response, upgrade);
+    let is_plain = !response.status.is_informational() && exchange.report().is_plain;
+    if !is_plain {
+        strip(response, upgrade);
+    }
     if upgrade {
         restore_upgrade(response)?;
         exchange.note().into_iter().for_each(|note| note.upgrade());

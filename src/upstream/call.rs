@@ -72,6 +72,8 @@ pub struct Report {
     pub sent: Option<Instant>,
     /// When the first byte of the answer came.
     pub first_byte: Option<Instant>,
+    /// The final answer's head has nothing to take out, see [`ResponseHead`](crate::hygiene::response_head::ResponseHead).
+    pub is_plain: bool,
     /// What went wrong, first of all.
     pub trouble: Option<Trouble>,
 }
@@ -161,6 +163,10 @@ impl Call {
     pub(super) fn answer_due(&self, written: Instant) -> Option<Instant> {
         let state = self.state.lock();
         state.report.sent.map(|_| state.deadline.min(written + self.timeouts.response))
+    }
+
+    pub(super) fn head(&self, is_plain: bool) {
+        self.state.lock().report.is_plain = is_plain;
     }
 
     pub(super) fn first_byte(&self, now: Instant) {

@@ -190,8 +190,9 @@ impl Shelf {
     }
 
     /// The oldest one makes room when the pool is full: if there is one here, that, since it is at hand.
-    fn put(&self, idle: Idle) {
+    fn put(&self, idle: Idle, survived: Duration) {
         let mut state = self.state.lock();
+        state.warmth.seen_open(survived);
         if state.closed || self.pool.most_idle == 0 {
             return;
         }
@@ -256,17 +257,11 @@ impl State {
 }
 
 impl Connection {
-    /// Taken after a rest, it has carried an answer.
-    pub fn has_survived(&self) {
-        if !self.rested.is_zero() {
-            self.shelf.state.lock().warmth.seen_open(self.rested);
-        }
-    }
-
-    /// Keeps it for another exchange: the last one ended cleanly.
-    pub fn rest(self, now: Instant) {
-        let Connection { socket, watchdog, shelf, rested: _, open } = self;
-        shelf.put(Idle { socket, watchdog, open, since: now, seen: Duration::ZERO });
+    /// Keeps it for another exchange: the last one ended cleanly, at `since`. If it was taken after a rest, it has
+    /// survived that.
+    pub fn rest(self, since: Instant) {
+        let Connection { socket, watchdog, shelf, rested, open } = self;
+        shelf.put(Idle { socket, watchdog, open, since, seen: Duration::ZERO }, rested);
     }
 }
 

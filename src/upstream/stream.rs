@@ -207,7 +207,8 @@ impl UpstreamStream {
                 Err(self.fail(Trouble::Invalid(detail), io::ErrorKind::InvalidData))
             }
             ResponseScan::Interim { len, .. } => self.interim().map(|()| len - before),
-            ResponseScan::Final(ResponseHead { len, status: _, framing, keep_alive }) => {
+            ResponseScan::Final(ResponseHead { len, status: _, framing, keep_alive, is_plain }) => {
+                self.call.head(is_plain);
                 self.reading = after_head(framing, keep_alive);
                 Ok(len - before)
             }
@@ -242,7 +243,6 @@ impl UpstreamStream {
         if !self.begun {
             self.begun = true;
             self.call.first_byte(now);
-            self.connection.iter().for_each(Connection::has_survived);
         }
         self.moved = now;
     }
@@ -407,7 +407,7 @@ impl Drop for UpstreamStream {
             && matches!(self.reading, Reading::Complete(true));
         if let Some(mut connection) = self.connection.take().filter(|_| clean) {
             connection.watchdog.clear();
-            connection.rest(Instant::now());
+            connection.rest(self.moved);
         }
     }
 }

@@ -266,7 +266,11 @@ fn append_bare(out: &mut Vec<u8>, value: &Value<'_>) {
 }
 
 /// Digits by hand: `write!` takes several times as long, and a line has eight numbers.
+#[inline]
 fn append_integer(out: &mut Vec<u8>, integer: u64) {
+    if integer < 10 {
+        return out.push(b'0' + integer as u8);
+    }
     let mut digits = [0; 20];
     let mut start = digits.len();
     let mut rest = integer;
