@@ -220,12 +220,12 @@ impl Connection {
 }
 
 impl Asterisk {
-    fn new(head: &RequestHead<'_>) -> Asterisk {
+    fn new(head: &RequestHead<'_>, time: SystemTime) -> Asterisk {
         let theirs = head.only("x-request-id").filter(|id| request_id::may_keep(id));
         let theirs = theirs.and_then(|id| std::str::from_utf8(id).ok());
         Asterisk {
             protocol: if head.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
-            request_id: theirs.map_or_else(refuse::fresh_request_id, str::to_owned),
+            request_id: theirs.map_or_else(|| refuse::fresh_request_id(time), str::to_owned),
             user_agent: head.only("user-agent").map(<[u8]>::to_vec),
             referer: head.only("referer").map(<[u8]>::to_vec),
         }
@@ -252,7 +252,7 @@ impl Judged {
         Judged {
             len: head.len,
             canonical: head.canonical(),
-            asterisk: (head.form == TargetForm::Asterisk).then(|| Box::new(Asterisk::new(head))),
+            asterisk: (head.form == TargetForm::Asterisk).then(|| Box::new(Asterisk::new(head, time))),
             host: head.host.as_ref().to_owned(),
             framing: head.framing,
             keep_alive: head.keep_alive,

@@ -52,7 +52,7 @@ impl Refused {
     /// Leaves the traces, and gives the answer that is to be sent. `head` is what was read of it.
     pub(super) fn answer(&self, runtime: &Runtime, door: &Door, peer: Peer, head: &[u8]) -> Vec<u8> {
         let &Refused { cause, detail, time, started } = self;
-        let request_id = fresh_request_id();
+        let request_id = fresh_request_id(time);
         runtime.metrics().cause(cause).inc();
         record(
             runtime,
@@ -179,9 +179,11 @@ pub(super) async fn turn_away(mut transport: Transport, door: &Door, peer: Peer,
 }
 
 /// A request id of our own: UUID version 7 (RFC 9562, section 5.7), so that ids sort by time.
-pub fn fresh_request_id() -> String {
+pub fn fresh_request_id(now: SystemTime) -> String {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = uuid::Timestamp::from_unix(uuid::NoContext, now.as_secs(), now.subsec_nanos());
     let mut text = uuid::Uuid::encode_buffer();
-    uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text).to_owned()
+    uuid::Uuid::new_v7(now).hyphenated().encode_lower(&mut text).to_owned()
 }
 
 /// Now, as `Date` has it (RFC 9110, section 5.6.7).

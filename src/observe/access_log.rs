@@ -126,6 +126,7 @@ pub struct Record<'a> {
 #[derive(Debug)]
 pub struct AccessLog {
     format: Format,
+    stamp: line::Stamp,
     writer: Option<Writer>,
     dropped: IntCounter,
 }
@@ -137,7 +138,7 @@ impl AccessLog {
     /// The file cannot be opened for appending, or no thread can be started.
     pub fn open(format: Format, output: &Output, dropped: IntCounter) -> io::Result<AccessLog> {
         let writer = Writer::start(output, dropped.clone())?;
-        Ok(AccessLog { format, writer, dropped })
+        Ok(AccessLog { format, stamp: line::Stamp::default(), writer, dropped })
     }
 
     /// Whether anybody reads what is written. Where not, a caller need not gather it.
@@ -149,7 +150,7 @@ impl AccessLog {
     pub fn write(&self, record: &Record<'_>) {
         if let Some(writer) = &self.writer {
             let mut scratch = Vec::with_capacity(line::USUAL_BYTES);
-            line::append(&mut scratch, self.format, record);
+            line::append(&mut scratch, self.format, record, &self.stamp);
             writer.append(&scratch);
         }
     }

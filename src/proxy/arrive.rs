@@ -14,7 +14,7 @@ use super::exchange::{Exchange, Failure};
 use super::reply;
 use crate::balance::sticky::cookie_values;
 use crate::balance::{Balance, HashKey};
-use crate::clock::{Duration, Instant};
+use crate::clock::{Duration, Instant, SystemTime};
 use crate::failure::Cause;
 use crate::hygiene::forwarding::{Arrival as Way, ClientAddress, Forwarding, Scheme, is_trusted};
 use crate::hygiene::framing::Framing;
@@ -75,9 +75,14 @@ fn identify(session: &Session, exchange: &mut Exchange) {
     exchange.id_stands = theirs.is_some();
     exchange.request_id = match theirs {
         Some(theirs) => theirs.clone(),
-        None => HeaderValue::try_from(fresh_request_id()).unwrap_or(HeaderValue::from_static("-")),
+        None => fresh_id(exchange),
     };
     exchange.told = exchange.arrival.as_ref().map(|arrival| told(arrival, headers, &exchange.snapshot));
+}
+
+fn fresh_id(exchange: &Exchange) -> HeaderValue {
+    let time = exchange.arrival.as_ref().map_or_else(SystemTime::now, |arrival| arrival.time);
+    HeaderValue::try_from(fresh_request_id(time)).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// A stranger's forwarding fields are ours alone, so they are spelled once for a connection.

@@ -53,7 +53,7 @@ impl<V> Default for PrefixMap<V> {
 fn ancestors(path: &str, longest: usize) -> impl Iterator<Item = &str> {
     let whole = trim(path);
     let first = if whole.len() <= longest { Some(whole) } else { cut(whole, longest) };
-    iter::successors(first, |prefix| prefix.rfind('/').map(|border| &prefix[..border]))
+    iter::successors(first, |prefix| memchr::memrchr(b'/', prefix.as_bytes()).map(|border| &prefix[..border]))
 }
 
 /// The longest prefix on a segment border with at most `longest` bytes of a path that has more.

@@ -10,7 +10,6 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::iter;
 
 use smallvec::SmallVec;
 
@@ -87,7 +86,8 @@ impl Site {
     /// Every candidate for a path, in the order of precedence. Lazy: regexes wait until no exact path will do.
     pub fn candidates<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Candidate> {
         let exact = self.exact.get(path).into_iter().flatten();
-        let regexes = iter::once(path).flat_map(|path| self.regexes_for(path));
+        let regexes = (!self.regexes.is_empty()).then_some(path); // most hosts have none
+        let regexes = regexes.into_iter().flat_map(|path| self.regexes_for(path));
         let prefixes = self.prefixes.above(path).flatten();
         exact.chain(regexes).chain(prefixes)
     }

@@ -31,6 +31,8 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
+
 use super::{AttemptRecord, Client, Format, Record, escape};
 use crate::failure::Cause;
 
@@ -49,7 +51,6 @@ enum Value<'a> {
     Text(&'a [u8]),
     Integer(u64),
     Millis(Duration),
-    Time(SystemTime),
     Ip(IpAddr),
     Attempts(&'a [AttemptRecord<'a>]),
 }
@@ -76,11 +77,39 @@ struct Json;
 
 struct Text;
 
+/// A time in words, of which all but the milliseconds are the same for all the lines of a second: they are kept, since to
+/// print them takes longer than all the other numbers of a line.
+#[derive(Debug, Default)]
+pub struct Stamp(Mutex<Second>);
+
+#[derive(Debug, Default)]
+struct Second {
+    number: u64,
+    /// `2026-01-02T03:04:05`; empty before the first.
+    text: Vec<u8>,
+}
+
+impl Stamp {
+    /// RFC 3339, UTC, with milliseconds. A clock set before 1970 or after 9999 prints as the nearest time that can be said.
+    fn append(&self, out: &mut Vec<u8>, time: SystemTime) {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(END_OF_9999);
+        let mut second = self.0.lock();
+        if second.number != since.as_secs() || second.text.is_empty() {
+            let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string();
+            *second = Second { number: since.as_secs(), text: text.trim_end_matches('Z').into() };
+        }
+        out.extend_from_slice(&second.text);
+        drop(second);
+        append_fraction(out, since.subsec_millis().into());
+        out.push(b'Z');
+    }
+}
+
 /// Appends one line, its end included.
-pub fn append(out: &mut Vec<u8>, format: Format, record: &Record<'_>) {
+pub fn append(out: &mut Vec<u8>, format: Format, record: &Record<'_>, stamp: &Stamp) {
     match format {
-        Format::Json => append_json(out, record),
-        Format::Text => append_text(out, record),
+        Format::Json => append_json(out, record, stamp),
+        Format::Text => append_text(out, record, stamp),
     }
     out.push(b'\n');
 }
@@ -132,9 +161,10 @@ fn number(value: Option<u16>) -> Value<'static> {
     value.map_or(Value::Nothing, |value| Value::Integer(value.into()))
 }
 
-fn append_json(out: &mut Vec<u8>, record: &Record<'_>) {
-    out.extend_from_slice(b"{\"time\":");
-    append_json_value(out, &Value::Time(record.time));
+fn append_json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &Stamp) {
+    out.extend_from_slice(b"{\"time\":\"");
+    stamp.append(out, record.time);
+    out.push(b'"');
     Json::field(out, key!("client"), client(record.client));
     Json::field(out, key!("method"), known(record.method.as_bytes()));
     Json::field(out, key!("target"), known(record.target));
@@ -159,7 +189,7 @@ fn append_json_value(out: &mut Vec<u8>, value: &Value<'_>) {
         Value::Nothing => out.extend_from_slice(b"null"),
         Value::Integer(_) | Value::Millis(_) => append_bare(out, value),
         Value::Attempts(attempts) => append_json_attempts(out, attempts),
-        Value::Word(_) | Value::Text(_) | Value::Time(_) | Value::Ip(_) => append_quoted(out, value),
+        Value::Word(_) | Value::Text(_) | Value::Ip(_) => append_quoted(out, value),
     }
 }
 
@@ -184,8 +214,8 @@ fn append_json_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord<'_>) {
     out.push(b'}');
 }
 
-fn append_text(out: &mut Vec<u8>, record: &Record<'_>) {
-    append_text_value(out, &Value::Time(record.time));
+fn append_text(out: &mut Vec<u8>, record: &Record<'_>, stamp: &Stamp) {
+    stamp.append(out, record.time);
     out.push(b' ');
     append_text_value(out, &client(record.client));
     append_request_line(out, &[record.method.as_bytes(), record.target, record.protocol.as_bytes()]);
@@ -260,7 +290,6 @@ fn append_bare(out: &mut Vec<u8>, value: &Value<'_>) {
         Value::Text(text) => escape::append(out, text),
         Value::Integer(integer) => append_integer(out, *integer),
         Value::Millis(duration) => append_millis(out, *duration),
-        Value::Time(time) => append_time(out, *time),
         Value::Ip(address) => append_ip(out, *address),
     }
 }
@@ -288,15 +317,14 @@ fn append_integer(out: &mut Vec<u8>, integer: u64) {
 /// Whole microseconds, with the point three digits from the end.
 fn append_millis(out: &mut Vec<u8>, duration: Duration) {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    let digit = |divisor| b'0' + (micros / divisor % 10) as u8;
     append_integer(out, micros / 1000);
-    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+    append_fraction(out, micros % 1000);
 }
 
-/// A clock set before 1970 or after 9999 prints as the nearest time that RFC 3339 can say.
-fn append_time(out: &mut Vec<u8>, time: SystemTime) {
-    let sayable = time.clamp(UNIX_EPOCH, UNIX_EPOCH + END_OF_9999);
-    append_display(out, &humantime::format_rfc3339_millis(sayable));
+/// A point and three digits.
+fn append_fraction(out: &mut Vec<u8>, thousandths: u64) {
+    let digit = |divisor| b'0' + (thousandths / divisor % 10) as u8;
+    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
 }
 
 fn append_ip(out: &mut Vec<u8>, address: IpAddr) {
@@ -396,7 +424,7 @@ mod tests {
 
     fn print(format: Format, record: &Record<'_>) -> String {
         let mut out = Vec::new();
-        append(&mut out, format, record);
+        append(&mut out, format, record, &Stamp::default());
         String::from_utf8(out).unwrap()
     }
 
@@ -478,6 +506,18 @@ mod tests {
         assert!(print(Format::Json, &before).starts_with(r#"{"time":"1970-01-01T00:00:00.000Z""#));
         let after = Record { time: UNIX_EPOCH + Duration::from_secs(300_000_000_000), ..full(&[]) };
         assert!(print(Format::Json, &after).starts_with(r#"{"time":"9999-12-31T23:59:59.000Z""#));
+    }
+
+    #[test]
+    fn the_second_that_is_kept_is_that_of_the_line() {
+        let stamp = Stamp::default();
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..10_000 {
+            let time = UNIX_EPOCH + Duration::from_millis(1_767_323_045_000 + random.u64(0..5_000));
+            let mut out = Vec::new();
+            stamp.append(&mut out, time);
+            assert_eq!(out, humantime::format_rfc3339_millis(time).to_string().as_bytes());
+        }
     }
 
     #[test]
