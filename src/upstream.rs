@@ -20,8 +20,9 @@ pub mod sticky;
 pub mod stream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 pub use endpoint::{Endpoint, Lease};
@@ -33,7 +34,7 @@ use crate::balance::Ring;
 use crate::clock::{Clock, Duration, Instant, Moment};
 use crate::health::probe::Miss;
 use crate::health::tally::Ended;
-use crate::observe::metrics::{Held, Metrics, UpstreamMetrics};
+use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::plan;
 use crate::retry::budget::Budget;
 use crate::roster::{Event, Events, Member, Roster, SeatId, Wanted};
@@ -45,6 +46,8 @@ pub struct Upstream {
     clock: Clock,
     roster: Mutex<Roster<Arc<Endpoint>>>,
     budget: Mutex<Budget>,
+    /// That have come since the budget heard of any.
+    requests: AtomicU64,
     gate: Arc<Gate>,
     pool: Arc<Pool>,
     sticky: Option<Sticky>,
@@ -72,6 +75,7 @@ impl Upstream {
         let upstream = Arc::new(Upstream {
             roster: Mutex::new(Roster::new(&planned.balance, planned.health.clone())),
             budget: Mutex::new(Budget::new(planned.budget)),
+            requests: AtomicU64::new(0),
             gate: Arc::new(Gate::new(&planned.limits, clock, upstream_metrics.clone())),
             pool: Arc::new(Pool::new(&planned.keepalive, planned.limits.connections)),
             sticky: planned.sticky.as_ref().map(Sticky::new),
@@ -118,7 +122,7 @@ impl Upstream {
         let now = self.clock.at(now);
         let choice = self.roster.lock().pick(wanted, now, &mut fastrand::Rng::new())?;
         log::debug!("upstream {}: {}: {}", self.plan.name, choice.endpoint.name(), choice.reason);
-        Some(Lease::take(self.clone(), choice, Held::take(&self.metrics.in_flight)))
+        Some(Lease::take(self.clone(), choice))
     }
 
     /// Whether there is somebody to ask who is not among the `tried` ones.
@@ -126,14 +130,14 @@ impl Upstream {
         self.roster.lock().has_others(tried)
     }
 
-    /// A request has come: it adds to what may be tried again.
-    pub fn requested(&self, now: Instant) {
-        self.budget.lock().deposit(self.clock.at(now));
+    /// A request has come: it adds to what may be tried again. The budget hears of it when it is asked, or soon.
+    pub fn requested(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes one retry out of the budget, if there is one.
     pub fn may_retry(&self) -> bool {
-        let granted = self.budget.lock().withdraw(self.clock.now());
+        let granted = self.budget(self.clock.now()).withdraw(self.clock.now());
         let counter = if granted { &self.metrics.retries } else { &self.metrics.retries_refused };
         counter.inc();
         granted
@@ -196,8 +200,15 @@ impl Upstream {
         at(&self.roster.lock(), self.clock.now())
     }
 
+    fn budget(&self, now: Moment) -> MutexGuard<'_, Budget> {
+        let mut budget = self.budget.lock();
+        budget.deposit(self.requests.swap(0, Ordering::Relaxed), now);
+        budget
+    }
+
     /// Time has passed. Called a few times a second.
     pub fn refresh(&self) {
+        drop(self.budget(self.clock.now()));
         let events = self.roster.lock().refresh(self.clock.now());
         self.tell(&events);
     }
@@ -210,7 +221,12 @@ impl Upstream {
         self.roster.lock().spoke(seat, latency, self.clock.at(now));
     }
 
+    fn begin(&self) {
+        self.metrics.in_flight.inc();
+    }
+
     fn end(&self, seat: SeatId, trial: bool, ended: Ended, now: Instant) {
+        self.metrics.in_flight.dec();
         let events = self.roster.lock().end(seat, trial, ended, self.clock.at(now));
         self.tell(&events);
     }

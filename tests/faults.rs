@@ -14,6 +14,7 @@
 mod support;
 
 mod faults {
+    mod bursts;
     mod stage;
 
     mod deaths;
@@ -21,10 +22,4 @@ mod faults {
     mod restarts;
     mod silence;
     mod stale;
-}
-
-#[test]
-#[ignore = "no test, but what the servers of the others run in processes of their own"]
-fn server_process() {
-    support::server::serve_if_asked();
 }

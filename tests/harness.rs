@@ -15,12 +15,6 @@ use std::time::Duration;
 use support::{Client, End, Nginx, Python, Scripted, eventually};
 
 #[test]
-#[ignore = "no test, but what the servers of the others run in processes of their own"]
-fn server_process() {
-    support::server::serve_if_asked();
-}
-
-#[test]
 fn nginx_and_python_answer() {
     let (nginx, python) = (Nginx::named("n"), Python::echo());
     assert_eq!(Client::connect(nginx.address()).get("/").text(), "n");

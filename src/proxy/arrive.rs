@@ -22,7 +22,7 @@ use crate::hygiene::request_id;
 use crate::limit::Priority;
 use crate::listen::refuse::fresh_request_id;
 use crate::listen::{Arrival, Told};
-use crate::plan::Action;
+use crate::plan::{Action, Forward};
 use crate::retry::deadline::{GRPC_TIMEOUT, read_grpc_timeout};
 use crate::routing::{Found, Lookup, RouteId, parameter};
 use crate::runtime::Snapshot;
@@ -53,7 +53,7 @@ pub(super) async fn arrive(session: &mut Session, exchange: &mut Exchange) -> Re
     bound_body(exchange)?;
     let snapshot = exchange.snapshot.clone();
     match snapshot.route(route).map(|route| &route.action) {
-        Some(Action::Forward(_)) => queue(session, exchange).await.map(|()| false),
+        Some(Action::Forward(forward)) => queue(session, exchange, &snapshot, forward).await.map(|()| false),
         Some(Action::Redirect { to, status }) => {
             let fields = [(header::LOCATION, to.clone())];
             give(session, exchange, *status, &fields, Bytes::new()).await.map(|()| true)
@@ -147,13 +147,17 @@ fn bound_body(exchange: &mut Exchange) -> Result<()> {
 }
 
 /// Waits for a place among the upstream's requests.
-async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-    let (Some(forward), Some(upstream)) = (exchange.forward(), exchange.upstream()) else {
+async fn queue(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    snapshot: &Snapshot,
+    forward: &Forward,
+) -> Result<()> {
+    let Some(upstream) = snapshot.upstream(forward.upstream) else {
         return Err(exchange.fail(Cause::Internal, None));
     };
-    let (priority, patience) = (forward.priority, forward.timeouts.request);
-    let (upstream, began) = (upstream.clone(), Instant::now());
-    let (key, pinned) = choose_by(session, exchange, &upstream);
+    let (priority, patience, began) = (forward.priority, forward.timeouts.request, Instant::now());
+    let (key, pinned) = choose_by(session, exchange, upstream);
     exchange.key = key;
     exchange.pinned = pinned;
     if exchange.marks().grpc_timeout {
@@ -164,11 +168,11 @@ async fn queue(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     if patience.is_zero() {
         return Err(exchange.fail(Cause::UpstreamTimeout, Some("the client gave it no time")));
     }
-    upstream.requested(began);
+    upstream.requested();
     exchange.permit = upstream.gate().try_admit();
     match exchange.permit {
         Some(_) => Ok(()),
-        None => Box::pin(wait(session, exchange, &upstream, priority, patience)).await, // boxed: few have to
+        None => Box::pin(wait(session, exchange, upstream, priority, patience)).await, // boxed: few have to
     }
 }
 

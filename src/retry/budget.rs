@@ -5,7 +5,7 @@
 //! may be a share of the requests that came, plus a few a second, so that an upstream with little traffic has some, too. In normal
 //! times it is never felt; in an outage it bounds the load at 1 + ratio (Finagle's RetryBudget; Envoy's `retry_budget`).
 
-use crate::clock::{Duration, Moment};
+use crate::clock::Moment;
 
 /// The bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,9 @@ impl Budget {
         Budget { policy, seconds: Default::default() }
     }
 
-    /// A request has come.
-    pub fn deposit(&mut self, now: Moment) {
-        self.second(now).requests += 1;
+    /// So many requests have come, of late.
+    pub fn deposit(&mut self, requests: u64, now: Moment) {
+        self.second(now).requests += requests;
     }
 
     /// Takes one retry, if there is one to take.
@@ -76,12 +76,10 @@ fn number(now: Moment) -> u64 {
     now.since(Moment::ORIGIN).as_secs()
 }
 
-/// How long it takes until nothing is left of a retry.
-pub const WINDOW: Duration = Duration::from_secs(WINDOW_SECONDS);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Duration;
 
     fn at(millis: u64) -> Moment {
         Moment::ORIGIN + Duration::from_millis(millis)
@@ -95,27 +93,27 @@ mod tests {
     fn a_share_of_the_requests_and_a_few_more() {
         let mut budget = Budget::new(Policy { percent: 20, min_per_second: 1 });
         assert_eq!(granted(&mut budget, at(0), 50), 10, "ten seconds' worth of the floor");
-        (0..100).for_each(|_| budget.deposit(at(500)));
+        (0..100).for_each(|_| budget.deposit(1, at(500)));
         assert_eq!(granted(&mut budget, at(500), 50), 20);
     }
 
     #[test]
     fn what_is_ten_seconds_old_is_forgotten() {
         let mut budget = Budget::new(Policy { percent: 50, min_per_second: 0 });
-        (0..10).for_each(|_| budget.deposit(at(0)));
+        (0..10).for_each(|_| budget.deposit(1, at(0)));
         assert_eq!(granted(&mut budget, at(9_999), 50), 5);
         assert_eq!(granted(&mut budget, at(10_000), 50), 0, "the requests are gone");
-        (0..10).for_each(|_| budget.deposit(at(19_000)));
+        (0..10).for_each(|_| budget.deposit(1, at(19_000)));
         assert_eq!(granted(&mut budget, at(19_000), 50), 5, "and the retries of 9.999 s, too");
     }
 
     #[test]
     fn nothing_is_nothing_and_all_is_twice_the_load() {
         let mut none = Budget::new(Policy { percent: 0, min_per_second: 0 });
-        none.deposit(at(0));
+        none.deposit(1, at(0));
         assert!(!none.withdraw(at(0)));
         let mut all = Budget::new(Policy { percent: 100, min_per_second: 0 });
-        (0..7).for_each(|_| all.deposit(at(0)));
+        (0..7).for_each(|_| all.deposit(1, at(0)));
         assert_eq!(granted(&mut all, at(0), 50), 7);
     }
 
@@ -130,7 +128,7 @@ mod tests {
         for _ in 0..20_000 {
             now += random.u64(0..20);
             if random.bool() {
-                budget.deposit(at(now));
+                budget.deposit(1, at(now));
                 requests += 1;
             } else {
                 retries += u64::from(budget.withdraw(at(now)));

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +34,7 @@ pub struct Call {
     fresh: bool,
     repeatable: bool,
     began: Instant,
+    reused: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -111,12 +113,13 @@ impl Call {
     pub fn new(endpoint: Arc<Endpoint>, terms: Terms) -> Arc<Call> {
         let Terms { asked, timeouts, began, deadline, fresh, repeatable } = terms;
         let state = Mutex::new(State { deadline, lines: Vec::new(), report: Report::default() });
-        Arc::new(Call { endpoint, asked, timeouts, fresh, repeatable, began, state })
+        let reused = AtomicBool::new(false);
+        Arc::new(Call { endpoint, asked, timeouts, fresh, repeatable, began, reused, state })
     }
 
     /// What became of it so far.
     pub fn report(&self) -> Report {
-        self.state.lock().report
+        Report { reused: self.reused.load(Ordering::Relaxed), ..self.state.lock().report }
     }
 
     /// Whether an attempt that ran out of time had less of it than `timeouts.connect` or `timeouts.response` give one: then
@@ -165,12 +168,11 @@ impl Call {
         state.report.sent.map(|_| state.deadline.min(written + self.timeouts.response))
     }
 
-    pub(super) fn head(&self, is_plain: bool) {
-        self.state.lock().report.is_plain = is_plain;
-    }
-
-    pub(super) fn first_byte(&self, now: Instant) {
-        self.state.lock().report.first_byte = Some(now);
+    /// The beginning of an answer has come, perhaps with its whole head.
+    pub(super) fn heard(&self, now: Instant, is_plain: bool) {
+        let mut state = self.state.lock();
+        state.report.first_byte.get_or_insert(now);
+        state.report.is_plain = is_plain;
     }
 
     /// Notes what went wrong. Only the first trouble counts: the others follow from it.
@@ -187,7 +189,7 @@ impl Call {
     }
 
     fn reuse(&self, idle: Connection) -> Connection {
-        self.state.lock().report.reused = true;
+        self.reused.store(true, Ordering::Relaxed);
         idle
     }
 

@@ -8,7 +8,7 @@ use super::pool::Shelf;
 use super::prober::Nudge;
 use crate::clock::{Duration, Instant};
 use crate::health::tally::Ended;
-use crate::observe::metrics::{EndpointMetrics, Held, Metrics};
+use crate::observe::metrics::{EndpointMetrics, Metrics};
 use crate::roster::{Choice, SeatId};
 
 /// One server.
@@ -88,13 +88,13 @@ pub struct Lease {
     seat: SeatId,
     trial: bool,
     ended: Option<(Ended, Instant)>,
-    _counted: Held,
 }
 
 impl Lease {
-    pub(super) fn take(upstream: Arc<Upstream>, choice: Choice<Arc<Endpoint>>, counted: Held) -> Lease {
+    pub(super) fn take(upstream: Arc<Upstream>, choice: Choice<Arc<Endpoint>>) -> Lease {
+        upstream.begin();
         let Choice { seat, endpoint, trial, reason: _ } = choice;
-        Lease { upstream, endpoint, seat, trial, ended: None, _counted: counted }
+        Lease { upstream, endpoint, seat, trial, ended: None }
     }
 
     /// Whose lease it is.

@@ -57,9 +57,19 @@ pub struct UpstreamStream {
     moved: Instant,
     /// Since when the endpoint has been waited for: a client that reads slowly takes its own time, not the endpoint's.
     waiting: Option<Instant>,
-    /// Something of the answer has come.
-    begun: bool,
+    heard: Heard,
     released: bool,
+}
+
+/// What the call is to be told of the answer.
+#[derive(Clone, Copy, Debug)]
+enum Heard {
+    /// Its first byte, when that comes.
+    Nothing,
+    /// Its head, as soon as these bytes are done with.
+    News { is_plain: bool },
+    /// Nothing more, for now.
+    Told,
 }
 
 /// What is expected next from the endpoint.
@@ -96,7 +106,7 @@ impl UpstreamStream {
             written: now,
             moved: now,
             waiting: None,
-            begun: false,
+            heard: Heard::Nothing,
             released: false,
         }
     }
@@ -208,7 +218,7 @@ impl UpstreamStream {
             }
             ResponseScan::Interim { len, .. } => self.interim().map(|()| len - before),
             ResponseScan::Final(ResponseHead { len, status: _, framing, keep_alive, is_plain }) => {
-                self.call.head(is_plain);
+                self.heard = Heard::News { is_plain };
                 self.reading = after_head(framing, keep_alive);
                 Ok(len - before)
             }
@@ -240,9 +250,10 @@ impl UpstreamStream {
     fn arrived(&mut self) {
         let now = Instant::now();
         self.waiting = None;
-        if !self.begun {
-            self.begun = true;
-            self.call.first_byte(now);
+        match std::mem::replace(&mut self.heard, Heard::Told) {
+            Heard::Told => {}
+            Heard::Nothing => self.call.heard(now, false),
+            Heard::News { is_plain } => self.call.heard(now, is_plain),
         }
         self.moved = now;
     }

@@ -366,7 +366,7 @@ impl World {
     fn arrive(&mut self) {
         let id = self.next;
         self.met.requests += 1;
-        self.budget.deposit(self.now);
+        self.budget.deposit(1, self.now);
         let request = Request {
             idempotent: self.random.f64() < 0.6,
             deadline: self.now + self.scene.deadline,

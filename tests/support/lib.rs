@@ -37,6 +37,7 @@ pub mod server;
 pub mod tetap;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -52,6 +53,18 @@ pub use relay::Relay;
 pub use scripted::{Scripted, Talk};
 pub use server::Server;
 pub use tetap::Tetap;
+
+/// Where everything is built: of a test or example, three folders above.
+pub fn target_folder() -> PathBuf {
+    std::env::current_exe().unwrap().ancestors().nth(3).unwrap().into()
+}
+
+/// A program that was built beside this one, in the same profile: `tetap`, or `examples/…`.
+pub fn built(name: &str) -> PathBuf {
+    let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join(name);
+    assert!(program.exists(), "{} is missing: `cargo build --bins --examples` makes it", program.display());
+    program
+}
 
 /// How long anything may take that is expected to happen. Generous, since tests share two cores; a test that passes
 /// never waits for it.

@@ -1,8 +1,8 @@
 //! API servers that are processes of their own, to be killed, stopped, misled and started again.
 //!
 //! A thread can play a server that resets or lies, but not one that dies: what the kernel does with the sockets of a
-//! process that is killed, or stopped in the middle of a request, only a process shows. Each is this very test binary
-//! once more, told by its environment to run nothing but [`process`]; so there is no other program to be built or found.
+//! process that is killed, or stopped in the middle of a request, only a process shows. Each is the example `api_server`,
+//! which does nothing but [`process`].
 //!
 //! Each writes down every request the moment that it has it whole. The file outlives the process, so that a POST which
 //! was delivered twice is found even where both who got it are dead.
@@ -17,10 +17,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-pub use process::serve_if_asked;
+pub use process::serve;
 
 use super::process::Process;
-use super::{Client, free_port, until};
+use super::{Client, built, free_port, until};
 
 /// What a server does with requests, except for its health check's, which it always answers with 200.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -76,12 +76,6 @@ struct Role {
     log: PathBuf,
     conduct: Conduct,
 }
-
-/// The environment variable with the [`Role`].
-const ROLE: &str = "TETAP_TEST_SERVER";
-
-/// The test that is none: each binary that starts servers has it, and it calls [`serve_if_asked`].
-const ENTRANCE: &str = "server_process";
 
 /// A server, running or not; its process is killed when this is dropped.
 pub struct Server {
@@ -172,8 +166,7 @@ impl Server {
 
 fn launch(role: &Role, dir: &TempDir) -> Process {
     let errors = std::fs::File::options().create(true).append(true).open(dir.path().join("stderr"));
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([ENTRANCE, "--exact", "--ignored", "--nocapture"]);
-    command.env(ROLE, serde_json::to_string(role).unwrap());
+    let mut command = Command::new(built("examples/api_server"));
+    command.arg(serde_json::to_string(role).unwrap());
     Process::spawn_attached(command.stdout(Stdio::null()).stderr(errors.unwrap()))
 }

@@ -12,7 +12,7 @@ use super::client::Client;
 use super::message::Answer;
 use super::metrics::Metrics;
 use super::process::Process;
-use super::{eventually, free_port, until};
+use super::{built, eventually, free_port, until};
 
 /// A running proxy; killed when dropped. When the test fails, its program log is printed.
 pub struct Tetap {
@@ -216,7 +216,7 @@ impl Place {
         let text = self.fill_in(&with_defaults(yaml));
         std::fs::write(&config, text).unwrap();
         let log = |file| std::fs::File::create(self.path(file)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tetap"));
+        let mut command = Command::new(built("tetap"));
         command.arg("run").arg("--config").arg(config).stdout(log("stdout.log")).stderr(log("stderr.log"));
         Process::spawn(&mut command)
     }

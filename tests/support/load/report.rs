@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeBounds;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::Server;
 use super::super::ask::Kind;
+use super::super::{Server, target_folder};
 use super::{Outcome, Verdict};
 
 /// All outcomes of one scenario, and what the servers have written down.
@@ -95,7 +94,7 @@ impl Report {
     /// table is there after a run, whichever scenarios were run.
     pub fn publish(&self) {
         println!("{self}");
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("faults.tsv");
+        let file = target_folder().join("faults.tsv");
         let old = std::fs::read_to_string(&file).unwrap_or_default();
         let others = old.lines().filter(|line| !line.starts_with(&format!("{}\t", self.scenario)));
         let row = self.row().join("\t");

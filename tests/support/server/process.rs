@@ -15,12 +15,11 @@ use socket2::{Domain, SockRef, Socket, Type};
 use super::super::ask::{Ask, Shape};
 use super::super::message::{End, Framing, Head, Wire};
 use super::super::{PATIENCE, until};
-use super::{Conduct, Fault, ROLE, Role};
+use super::{Conduct, Fault, Role};
 
-/// Runs the server that the environment asks for; does nothing where it asks for none.
-pub fn serve_if_asked() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let role: Role = serde_json::from_str(&role).unwrap();
+/// Runs a server with this role, as [`super::Server`] writes it.
+pub fn serve(role: &str) {
+    let role: Role = serde_json::from_str(role).unwrap();
     let listener = listen(role.port);
     let shop = Arc::new(Shop::new(role));
     let (leaver, address) = (Arc::clone(&shop), listener.local_addr().unwrap());
