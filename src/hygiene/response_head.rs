@@ -8,7 +8,7 @@
 //! One leniency, because it leaves only one reading: the space behind the status code may be missing where
 //! there is no reason phrase (RFC 9112, section 4, demands it of servers; enough of them forget).
 
-use http::Version;
+use http::{HeaderValue, Version};
 
 use super::connection::{Connection, Upgrade};
 use super::field::{Fault, Field, Lines, Span};
@@ -66,7 +66,60 @@ pub struct ResponseHead {
     /// Nothing in it is meant for this connection alone, but what says how long it and the body last: `Connection` with
     /// no other option than `close` or `keep-alive`, and `Transfer-Encoding`. As with nearly every answer.
     pub is_plain: bool,
+    /// Where the lines are that concern whoever passes it on.
+    lines: Marked,
 }
+
+/// The lines of a head, line ends included, that a proxy deals with itself; each is there once at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Marked {
+    status: Span,
+    length: Option<Span>,
+    connection: Option<Span>,
+    date: Option<Span>,
+    request_id: Option<Span>,
+}
+
+/// What [`ResponseHead::set_aside`] has taken out of a head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aside {
+    /// Lines for the client, as they came.
+    pub lines: Vec<u8>,
+    /// The value of `Date`.
+    pub date: Option<HeaderValue>,
+}
+
+impl ResponseHead {
+    /// Thins a plain head out to what decides how the answer is passed on: its status line, and the line that says how
+    /// long the body is. All other lines are set aside, to be passed on as the bytes that they are; of those that a proxy
+    /// writes itself (`Connection`, `X-Request-Id`) nothing is kept. `head` begins with the head that was scanned; what
+    /// is behind it moves up. Returns how many bytes are gone.
+    ///
+    /// It pays: a line that is taken apart, kept in two maps, copied and put together again costs a thousand instructions.
+    pub fn set_aside(&self, head: &mut [u8]) -> (Aside, usize) {
+        let Marked { status, length, connection, date, request_id } = self.lines;
+        let mut special = [length, connection, date, request_id];
+        special.sort_unstable_by_key(|line| line.map(|line| line.start));
+        let mut lines = Vec::with_capacity(self.len + SIGNATURE_BYTES);
+        let mut at = status.end;
+        for line in special.into_iter().flatten() {
+            lines.extend_from_slice(&head[at..line.start]);
+            at = line.end;
+        }
+        lines.extend_from_slice(&head[at..self.len - 2]);
+        let date = date.and_then(|line| Field::parse(line.of(head).trim_ascii_end()).ok());
+        let date = date.and_then(|field| HeaderValue::from_bytes(field.value).ok());
+        let mut end = status.end;
+        for kept in length.into_iter().chain([Span { start: self.len - 2, end: head.len() }]) {
+            head.copy_within(kept.start..kept.end, end);
+            end += kept.len();
+        }
+        (Aside { lines, date }, head.len() - end)
+    }
+}
+
+/// What a proxy adds: its name and the request's id.
+const SIGNATURE_BYTES: usize = 96;
 
 /// Reads the heads of the answers to one request from a buffer that grows.
 #[derive(Clone, Debug)]
@@ -117,9 +170,12 @@ impl ResponseScanner {
     fn take_line(&mut self, bytes: &[u8], line: Span) -> Result<bool, Fault> {
         let text = line.of(bytes);
         match self.status_line {
-            None => self.status_line = Some(StatusLine::parse(text)?),
+            None => {
+                self.status_line = Some(StatusLine::parse(text)?);
+                self.fields.lines.status = with_line_end(line);
+            }
             Some(_) if text.is_empty() => return Ok(true),
-            Some(_) => self.fields.take(Field::parse(text)?)?,
+            Some(_) => self.fields.take(Field::parse(text)?, with_line_end(line))?,
         }
         Ok(false)
     }
@@ -143,6 +199,10 @@ impl ResponseScanner {
             _ => Ok(ResponseScan::Final(fields.answer(line, self.asked, len))),
         }
     }
+}
+
+fn with_line_end(line: Span) -> Span {
+    Span { start: line.start, end: line.end + 2 }
 }
 
 /// Version and status (RFC 9112, section 4).
@@ -180,33 +240,44 @@ struct Fields {
     lengths: Lengths,
     connection: Connection,
     upgrade: Upgrade,
-    /// A field of [`hop_by_hop`](super::hop_by_hop) was among them, beside `Connection` and `Transfer-Encoding`.
-    has_hop_by_hop: bool,
+    /// A field of [`hop_by_hop`](super::hop_by_hop) was among them, beside `Connection` and `Transfer-Encoding`; or one
+    /// more than once that should be there once.
+    is_special: bool,
+    lines: Marked,
 }
 
 impl Fields {
-    fn take(&mut self, field: Field<'_>) -> Result<(), Fault> {
+    fn take(&mut self, field: Field<'_>, line: Span) -> Result<(), Fault> {
         self.count += 1;
         if self.count > RESPONSE_HEADER_COUNT {
             return Err("too many header lines");
         }
         let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
         match field.name.len() {
-            7 if is("upgrade") => self.upgrade.take(field.value),
-            10 if is("connection") => self.connection.take(field.value),
-            14 if is("content-length") => self.lengths.content_length(field.value),
-            17 if is("transfer-encoding") => self.lengths.transfer_encoding(field.value),
-            2 | 7 | 10 | 14 | 16 | 18 | 19 => {
-                self.has_hop_by_hop |= is_fixed_name(field.name);
-                Ok(())
+            4 if is("date") => self.is_special |= self.lines.date.replace(line).is_some(),
+            7 if is("upgrade") => self.upgrade.take(field.value)?,
+            10 if is("connection") => {
+                self.is_special |= self.lines.connection.replace(line).is_some();
+                self.connection.take(field.value)?;
             }
-            _ => Ok(()),
+            12 if is("x-request-id") => self.is_special |= self.lines.request_id.replace(line).is_some(),
+            14 if is("content-length") => {
+                self.lines.length = Some(line);
+                self.lengths.content_length(field.value)?;
+            }
+            17 if is("transfer-encoding") => {
+                self.lines.length = Some(line);
+                self.lengths.transfer_encoding(field.value)?;
+            }
+            2 | 7 | 10 | 14 | 16 | 18 | 19 => self.is_special |= is_fixed_name(field.name),
+            _ => {}
         }
+        Ok(())
     }
 
     fn is_plain(&self) -> bool {
         let Connection { options: _, close: _, keep_alive: _, upgrade, other } = self.connection;
-        !self.has_hop_by_hop && !upgrade && !other && self.upgrade == Upgrade::None
+        !self.is_special && !upgrade && !other && self.upgrade == Upgrade::None
     }
 
     /// Answers that never have a body must not speak of one (RFC 9112, section 6.1; RFC 9110, section 8.6).
@@ -230,8 +301,8 @@ impl Fields {
             return Err("101 to something other than websocket");
         }
         let framing = ResponseFraming::Tunnel;
-        let (keep_alive, is_plain) = (false, false);
-        Ok(ResponseScan::Final(ResponseHead { len, status, framing, keep_alive, is_plain }))
+        let (keep_alive, is_plain, lines) = (false, false, self.lines);
+        Ok(ResponseScan::Final(ResponseHead { len, status, framing, keep_alive, is_plain, lines }))
     }
 
     fn answer(&self, line: StatusLine, asked: Asked, len: usize) -> ResponseHead {
@@ -243,7 +314,8 @@ impl Fields {
             said => ResponseFraming::Bounded(said),
         };
         let keep_alive = framing != ResponseFraming::UntilClose && self.connection.keeps_alive(line.version);
-        ResponseHead { len, status: line.status, framing, keep_alive, is_plain: self.is_plain() }
+        let is_plain = self.is_plain() && line.version == Version::HTTP_11;
+        ResponseHead { len, status: line.status, framing, keep_alive, is_plain, lines: self.lines }
     }
 }
 
@@ -381,6 +453,54 @@ mod tests {
         ),
     ];
 
+    /// What Pingora gets, what is set aside for the client, the date.
+    fn thinned(text: &str) -> (String, String, Option<String>) {
+        let head = answer(GET, text);
+        assert!(head.is_plain, "{text}");
+        let mut bytes = text.as_bytes().to_vec();
+        let (aside, gone) = head.set_aside(&mut bytes);
+        bytes.truncate(bytes.len() - gone);
+        let words = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (words(bytes), words(aside.lines), aside.date.map(|date| date.to_str().unwrap().to_owned()))
+    }
+
+    #[test]
+    fn a_plain_head_is_thinned_out_to_its_status_and_its_length() {
+        let usual = "HTTP/1.1 200 Fine\r\nServer: n\r\nDate: today \r\nx-a:1\r\nContent-Length: 2\r\nConnection: keep-alive\r\nX-B: \t2\r\n\r\nok";
+        let expected = (
+            "HTTP/1.1 200 Fine\r\nContent-Length: 2\r\n\r\nok",
+            "Server: n\r\nx-a:1\r\nX-B: \t2\r\n",
+            Some("today"),
+        );
+        let (thin, lines, date) = thinned(usual);
+        assert_eq!((thin.as_str(), lines.as_str(), date.as_deref()), expected);
+        let cases = [
+            ("HTTP/1.1 404 No\r\n\r\n", "HTTP/1.1 404 No\r\n\r\n", ""),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nX-Request-Id: theirs\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+                "",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nX: 1\r\nContent-Length: 0\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                "X: 1\r\n",
+            ),
+        ];
+        for (text, thin, lines) in cases {
+            assert_eq!(thinned(text), (thin.to_string(), lines.to_string(), None), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_that_should_be_there_once_is_not_thinned_out() {
+        for field in ["Date: a", "X-Request-Id: 1", "Connection: close"] {
+            let head = answer(GET, &format!("HTTP/1.1 200 OK\r\n{field}\r\n{field}\r\n\r\n"));
+            assert!(!head.is_plain, "{field}");
+        }
+        assert!(!answer(GET, "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n").is_plain);
+    }
+
     #[test]
     fn an_answer_with_two_readings_is_refused() {
         for (rule, asked, text) in REFUSED {
@@ -448,9 +568,8 @@ mod tests {
     fn an_upgrade_that_was_asked_for_opens_a_tunnel() {
         let text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n\r\n";
         let head = answer(UPGRADE, &format!("{text}\x01\x02"));
-        let framing = ResponseFraming::Tunnel;
-        let want = ResponseHead { len: text.len(), status: 101, framing, keep_alive: false, is_plain: false };
-        assert_eq!(head, want);
+        assert_eq!((head.len, head.status, head.framing), (text.len(), 101, ResponseFraming::Tunnel));
+        assert!(!head.keep_alive && !head.is_plain);
     }
 
     #[test]
@@ -467,10 +586,10 @@ mod tests {
             assert_eq!(scanner.scan(rest), ResponseScan::Interim { len: head.len() });
             rest = &rest[head.len()..];
         }
+        let ResponseScan::Final(head) = scanner.scan(rest) else { panic!("the last one is final") };
         let framing = ResponseFraming::Bounded(Framing::Length(2));
-        let want =
-            ResponseHead { len: heads[2].len() - 2, status: 200, framing, keep_alive: true, is_plain: true };
-        assert_eq!(scanner.scan(rest), ResponseScan::Final(want));
+        assert_eq!((head.len, head.status, head.framing), (heads[2].len() - 2, 200, framing));
+        assert!(head.keep_alive && head.is_plain);
     }
 
     #[test]

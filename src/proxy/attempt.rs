@@ -156,6 +156,7 @@ fn terms(session: &Session, exchange: &Exchange, began: Instant) -> Option<Terms
     Some(Terms {
         asked,
         timeouts: Timeouts { response, ..forward.timeouts.clone() },
+        sets_aside: exchange.route().is_some_and(|route| route.response_headers.is_empty()),
         repeatable: again && is_idempotent(session, exchange) && is_kept(exchange),
         began,
         deadline: exchange.deadline(),

@@ -13,6 +13,7 @@ use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::forwarding::Scheme;
 use crate::hygiene::hop_by_hop::hop_by_hop;
+use crate::hygiene::response_head::Aside;
 use crate::listen::client::Extra;
 use crate::listen::socket::Peer;
 use crate::plan::HeaderEdits;
@@ -56,7 +57,10 @@ pub(super) fn response(
 fn introduce(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
     let edits = exchange.route().map(|route| &route.response_headers);
     let plain = edits.is_none_or(HeaderEdits::is_empty) && !response.status.is_informational();
-    let lines = if plain { sign_on_the_wire(response, exchange) } else { Vec::new() };
+    let Aside { mut lines, date } = aside(response, exchange);
+    if plain {
+        sign_on_the_wire(&mut lines, response, exchange);
+    }
     if let Some(cookie) = pin(exchange).filter(|_| !response.status.is_informational()) {
         response.append_header(header::SET_COOKIE, cookie)?;
     }
@@ -65,9 +69,17 @@ fn introduce(response: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
         edits.map_or(Ok(()), |edits| edit(response, edits))?;
     }
     if let Some(note) = exchange.note().filter(|_| !response.status.is_informational()) {
-        note.add(Extra { lines, date: response.headers.get(header::DATE).cloned() });
+        note.add(Extra { lines, date });
     }
     Ok(())
+}
+
+/// What was set aside of the answer; where nothing was, its date is among its fields.
+fn aside(response: &ResponseHeader, exchange: &Exchange) -> Aside {
+    let aside = || exchange.present.as_ref()?.call.take_aside();
+    let final_aside = if response.status.is_informational() { None } else { aside() };
+    let date = || response.headers.get(header::DATE).cloned();
+    final_aside.unwrap_or_else(|| Aside { lines: Vec::new(), date: date() })
 }
 
 /// The cookie for a client that was not sent where its own one says, or has none.
@@ -124,16 +136,14 @@ pub(super) fn sign(response: &mut ResponseHeader, exchange: &Exchange) -> Result
 }
 
 /// The same where no edit of the route depends on it: straight onto the wire.
-fn sign_on_the_wire(response: &mut ResponseHeader, exchange: &Exchange) -> Vec<u8> {
+fn sign_on_the_wire(lines: &mut Vec<u8>, response: &mut ResponseHeader, exchange: &Exchange) {
     if response.headers.contains_key(X_REQUEST_ID) {
         response.remove_header(&X_REQUEST_ID);
     }
-    let mut lines = Vec::with_capacity(96);
     let id = exchange.request_id.as_bytes();
     for piece in [b"Via: ", answer::VIA.as_bytes(), b"\r\nX-Request-Id: ", id, b"\r\n"] {
         lines.extend_from_slice(piece);
     }
-    lines
 }
 
 /// What the route wants changed.

@@ -22,7 +22,7 @@ use super::pool::Connection;
 use super::stream::UpstreamStream;
 use super::{Endpoint, shortage};
 use crate::clock::Instant;
-use crate::hygiene::response_head::Asked;
+use crate::hygiene::response_head::{Aside, Asked};
 use crate::plan::Timeouts;
 
 /// One attempt.
@@ -33,6 +33,7 @@ pub struct Call {
     timeouts: Timeouts,
     fresh: bool,
     repeatable: bool,
+    sets_aside: bool,
     began: Instant,
     reused: AtomicBool,
     state: Mutex<State>,
@@ -45,6 +46,8 @@ pub struct Terms {
     pub asked: Asked,
     /// How long each step may take.
     pub timeouts: Timeouts,
+    /// Lines of the answer that Pingora need not see are kept for [`Call::take_aside`].
+    pub sets_aside: bool,
     /// Now.
     pub began: Instant,
     /// When the answer must have begun, all attempts together.
@@ -60,6 +63,8 @@ struct State {
     deadline: Instant,
     /// Lines that the request's head gets on the wire.
     lines: Vec<u8>,
+    /// What of the answer's head Pingora has not seen.
+    aside: Option<Aside>,
     report: Report,
 }
 
@@ -111,10 +116,11 @@ impl Trouble {
 impl Call {
     /// An attempt at `endpoint`.
     pub fn new(endpoint: Arc<Endpoint>, terms: Terms) -> Arc<Call> {
-        let Terms { asked, timeouts, began, deadline, fresh, repeatable } = terms;
-        let state = Mutex::new(State { deadline, lines: Vec::new(), report: Report::default() });
+        let Terms { asked, timeouts, sets_aside, began, deadline, fresh, repeatable } = terms;
+        let state = State { deadline, lines: Vec::new(), aside: None, report: Report::default() };
+        let state = Mutex::new(state);
         let reused = AtomicBool::new(false);
-        Arc::new(Call { endpoint, asked, timeouts, fresh, repeatable, began, reused, state })
+        Arc::new(Call { endpoint, asked, timeouts, fresh, repeatable, sets_aside, began, reused, state })
     }
 
     /// What became of it so far.
@@ -168,11 +174,21 @@ impl Call {
         state.report.sent.map(|_| state.deadline.min(written + self.timeouts.response))
     }
 
+    pub(super) fn sets_aside(&self) -> bool {
+        self.sets_aside
+    }
+
     /// The beginning of an answer has come, perhaps with its whole head.
-    pub(super) fn heard(&self, now: Instant, is_plain: bool) {
+    pub(super) fn heard(&self, now: Instant, is_plain: bool, aside: Option<Aside>) {
         let mut state = self.state.lock();
         state.report.first_byte.get_or_insert(now);
         state.report.is_plain = is_plain;
+        state.aside = aside;
+    }
+
+    /// Lines of the answer's head for the client, if some were set aside.
+    pub fn take_aside(&self) -> Option<Aside> {
+        self.state.lock().aside.take()
     }
 
     /// Notes what went wrong. Only the first trouble counts: the others follow from it.

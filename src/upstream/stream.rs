@@ -1,11 +1,13 @@
 //! A connection to an endpoint, as Pingora sees it during one attempt.
 //!
-//! Four things are done here because nobody above sees the bytes, and nobody below knows HTTP:
+//! Five things are done here because nobody above sees the bytes, and nobody below knows HTTP:
 //!
 //! * **The answer's end is known.** The head is judged as it stands on the wire (Pingora repairs some of what must be
 //!   refused: it drops `Content-Length` beside `Transfer-Encoding`, accepts bare line feeds and folded lines), and the
 //!   body is followed to its last byte. So a connection that breaks within an answer is an error in every framing, and
 //!   bytes that nobody asked for never reach the next request.
+//! * **What nobody looks at passes by.** Of a head that nothing is to be changed in, Pingora gets the status and the
+//!   length, and the other lines go to the client as they came: see [`ResponseHead::set_aside`].
 //! * **Deadlines** hold for every wait: for the answer's head, between two reads of its body, on an upgraded connection.
 //! * **A switch of protocols waits for the end of the request.** Pingora sends a request and reads its answer side by
 //!   side. Where it reads a 101 before it has noted that the request has no body, it takes that end for the end of the
@@ -29,7 +31,7 @@ use super::pool::Connection;
 use crate::clock::Instant;
 use crate::hygiene::body::{BodyScanner, Passed};
 use crate::hygiene::framing::Framing;
-use crate::hygiene::response_head::{ResponseFraming, ResponseHead, ResponseScan, ResponseScanner};
+use crate::hygiene::response_head::{Aside, ResponseFraming, ResponseHead, ResponseScan, ResponseScanner};
 use crate::limits;
 
 /// One attempt's end of a connection.
@@ -58,16 +60,18 @@ pub struct UpstreamStream {
     /// Since when the endpoint has been waited for: a client that reads slowly takes its own time, not the endpoint's.
     waiting: Option<Instant>,
     heard: Heard,
+    /// A final head that is in the buffer at hand, in one piece.
+    whole_head: Option<ResponseHead>,
     released: bool,
 }
 
 /// What the call is to be told of the answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Heard {
     /// Its first byte, when that comes.
     Nothing,
     /// Its head, as soon as these bytes are done with.
-    News { is_plain: bool },
+    News { is_plain: bool, aside: Option<Aside> },
     /// Nothing more, for now.
     Told,
 }
@@ -107,6 +111,7 @@ impl UpstreamStream {
             moved: now,
             waiting: None,
             heard: Heard::Nothing,
+            whole_head: None,
             released: false,
         }
     }
@@ -177,7 +182,11 @@ impl UpstreamStream {
         while taken < bytes.len() {
             let rest = &bytes[taken..];
             taken += match &mut self.reading {
-                Reading::Head { .. } => self.follow_head(rest)?,
+                Reading::Head { .. } => {
+                    let end = self.follow_head(rest)?;
+                    self.whole_head = self.whole_head.filter(|_| taken == 0);
+                    end
+                }
                 Reading::Body(..) => self.follow_body(rest)?,
                 Reading::UntilClose | Reading::Tunnel => rest.len(),
                 Reading::Complete(_) => {
@@ -217,10 +226,11 @@ impl UpstreamStream {
                 Err(self.fail(Trouble::Invalid(detail), io::ErrorKind::InvalidData))
             }
             ResponseScan::Interim { len, .. } => self.interim().map(|()| len - before),
-            ResponseScan::Final(ResponseHead { len, status: _, framing, keep_alive, is_plain }) => {
-                self.heard = Heard::News { is_plain };
-                self.reading = after_head(framing, keep_alive);
-                Ok(len - before)
+            ResponseScan::Final(head) => {
+                self.heard = Heard::News { is_plain: head.is_plain, aside: None };
+                self.reading = after_head(head.framing, head.keep_alive);
+                self.whole_head = (before == 0).then_some(head);
+                Ok(head.len - before)
             }
         }
     }
@@ -247,13 +257,22 @@ impl UpstreamStream {
         }
     }
 
+    /// Takes out of a head that lies whole at the beginning of what was just read all that Pingora need not see.
+    fn set_aside(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let sets_aside = |head: &ResponseHead| head.is_plain && self.call.sets_aside();
+        let Some(head) = self.whole_head.take().filter(sets_aside) else { return };
+        let (aside, gone) = head.set_aside(&mut buf.filled_mut()[before..]);
+        buf.set_filled(buf.filled().len() - gone);
+        self.heard = Heard::News { is_plain: true, aside: Some(aside) };
+    }
+
     fn arrived(&mut self) {
         let now = Instant::now();
         self.waiting = None;
         match std::mem::replace(&mut self.heard, Heard::Told) {
             Heard::Told => {}
-            Heard::Nothing => self.call.heard(now, false),
-            Heard::News { is_plain } => self.call.heard(now, is_plain),
+            Heard::Nothing => self.call.heard(now, false, None),
+            Heard::News { is_plain, aside } => self.call.heard(now, is_plain, aside),
         }
         self.moved = now;
     }
@@ -299,6 +318,7 @@ impl AsyncRead for UpstreamStream {
             Poll::Ready(Ok(())) => {
                 let followed = self.follow(&buf.filled()[before..]);
                 buf.set_filled(before + followed.as_ref().copied().unwrap_or(0));
+                self.set_aside(buf, before);
                 self.arrived();
                 Poll::Ready(followed.map(|_| ()))
             }

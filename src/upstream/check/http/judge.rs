@@ -69,7 +69,7 @@ impl<'c> Judge<'c> {
     }
 
     fn judge_head(&mut self, head: ResponseHead) -> Verdict {
-        let ResponseHead { len: _, status, framing, keep_alive: _, is_plain: _ } = head;
+        let ResponseHead { status, framing, .. } = head;
         if !self.asked.expect.iter().any(|(first, last)| (*first..=*last).contains(&status)) {
             return Some(Err(Miss::Status(status)));
         }
