@@ -525,3 +525,56 @@ fn fields_that_belong_to_one_hop_end_there() {
         ]
     });
 }
+
+/// A head that comes in one piece passes by as bytes, one that comes in two is taken apart: clients must not see which.
+#[test]
+fn an_answer_is_the_same_however_it_comes() {
+    const HEADS: &[(&str, &str)] = &[
+        ("Content-Length: 2", "ok"),
+        (
+            "Server: s\r\nDate: Wed, 25 Nov 2026 10:00:00 GMT\r\nETag: \"1\"\r\nContent-Length: 2\r\nVia: 1.1 inner",
+            "ok",
+        ),
+        ("Transfer-Encoding: chunked\r\nX-A: 1\r\nx-a: 2", "2\r\nok\r\n0\r\n\r\n"),
+        ("Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nConnection: keep-alive\r\nContent-Length: 2", "ok"),
+        ("Connection: close\r\nX-Request-Id: theirs\r\nContent-Length: 2", "ok"),
+        ("Connection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 2", "ok"),
+        ("X-Empty:\r\nX-Wide: \t a  b \t\r\nContent-Length: 2", "ok"),
+        ("X-Until-Close: 1", "ok"),
+    ];
+    let upstream = Scripted::start(|talk| {
+        while let Some(request) = talk.request() {
+            let target = request.target();
+            let (number, pieces) = target[1..].split_once('/').unwrap();
+            let (fields, body) = HEADS[number.parse::<usize>().unwrap()];
+            let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n{body}");
+            if pieces == "one" {
+                talk.write(&answer);
+            } else {
+                talk.write(&answer[..20]);
+                talk.pause(Duration::from_millis(20));
+                talk.write(&answer[20..]);
+            }
+            if fields.contains("close") || fields.contains("Close") {
+                return;
+            }
+        }
+    });
+    let tetap = Tetap::to(&[upstream.address()]);
+    for number in 0..HEADS.len() {
+        let seen = ["one", "two"].map(|pieces| {
+            let mut client = tetap.client();
+            client.send(format!("GET /{number}/{pieces} HTTP/1.1\r\nHost: t\r\nX-Request-Id: mine\r\n\r\n"));
+            let answer = client.read_answer();
+            let mut fields: Vec<_> =
+                answer.head.fields.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect();
+            if number != 1 {
+                fields.retain(|(name, _)| name != "date"); // the proxy's own, which goes on
+            }
+            fields.sort_by(|a, b| a.0.cmp(&b.0)); // their order says nothing, but among those of one name
+            (answer.status, fields, answer.text())
+        });
+        assert_eq!(seen[0], seen[1], "{}", HEADS[number].0);
+        assert_eq!(seen[0].2, "ok");
+    }
+}
