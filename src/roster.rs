@@ -154,6 +154,7 @@ impl<E: Clone> Roster<E> {
                 None => self.join(*member, &mut admit, if first { None } else { Some(now) }),
             }
         }
+        self.readmit_surplus(now);
         let slots = self.seats.iter().enumerate();
         let slots = slots.filter_map(|(slot, seat)| Some((seat.as_ref()?.member.address, slot)));
         self.picker.set_ring(ring, slots);
@@ -184,6 +185,19 @@ impl<E: Clone> Roster<E> {
         let id = SeatId { slot, serial: self.serial };
         let checked = self.policy.checks.is_some();
         self.seats[slot] = Some(Seat::new(admit(id, &member), member, self.serial, checked, late));
+    }
+
+    /// Where members in service leave, those that are ejected become too many of the rest. To half-open the surplus would not
+    /// do: that is still ejected, and one trial at a time carries nobody's load. So its breakers close, those whose time is
+    /// over first, and each starts slowly like any that is back. It has proved nothing, though: its ejections are not
+    /// forgiven, so that the next one is as long as if this one had run its course.
+    fn readmit_surplus(&mut self, now: Moment) {
+        let most = self.policy.ejection.most(self.len());
+        let seats = self.seats.iter_mut().flatten();
+        let mut ejected: Vec<_> = seats.filter_map(|seat| Some((seat.breaker.ends()?, seat))).collect();
+        ejected.sort_by_key(|(ends, _)| *ends);
+        let surplus = ejected.len().saturating_sub(most);
+        ejected.into_iter().take(surplus).for_each(|(_, seat)| seat.readmit(now));
     }
 
     /// Chooses an endpoint and counts a request as under way there. `None`: there is nobody (left) to ask.

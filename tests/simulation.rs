@@ -4,7 +4,7 @@
 //! that die, hang, slow down, flap, say 503, leave and come back; checks of them, some of which lie; clients with GETs and POSTs. A
 //! seed determines everything: policy, endpoints, faults, requests. After every step the invariants must hold:
 //!
-//! * no more endpoints are ejected than may be, at the time of each ejection;
+//! * no more endpoints are ejected than may be, whoever leaves;
 //! * what endpoints get is at most (1 + budget) × what clients send;
 //! * no endpoint is asked after its verdict has taken it out (but for a trial, or where health is ignored, and then
 //!   only one that answers);

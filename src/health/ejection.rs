@@ -153,6 +153,14 @@ impl Breaker {
         !matches!(self.state, State::Closed { .. })
     }
 
+    /// When its ejection ends, or has ended if it is half-open; `None` where it is closed.
+    pub fn ends(&self) -> Option<Moment> {
+        match self.state {
+            State::Closed { .. } => None,
+            State::Open { until: end, .. } | State::HalfOpen { since: end, .. } => Some(end),
+        }
+    }
+
     /// Opens it.
     pub fn open(&mut self, why: Why, base: Duration, now: Moment) {
         let forgiven = match self.state {

@@ -198,7 +198,7 @@ impl<E> Seat<E> {
         }
     }
 
-    /// The trial went well.
+    /// The trial went well, or there is no room for another ejection.
     pub(super) fn readmit(&mut self, now: Moment) {
         self.breaker.close(now);
         self.tally = Tally::default();

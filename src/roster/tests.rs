@@ -275,6 +275,42 @@ fn no_more_are_ejected_than_may_be() {
     assert_eq!(alone.met(3), [1]);
 }
 
+/// Ten, of which five are out; then the five that served leave, and nobody was left to serve.
+#[test]
+fn members_that_leave_do_not_leave_only_ejected_ones_behind() {
+    let policy = Policy { slow_start: Some(Duration::from_secs(30)), ..POLICY };
+    let mut play = Play::round_robin(policy, 9);
+    for last in 1..=4 {
+        play.fail(last, 3);
+        play.pass(Duration::from_millis(10));
+    }
+    let (_, events) = play.set_members(&[1, 2, 3, 4, 5].map(member));
+    let ejected = |play: &Play| {
+        let seats = play.roster.members().map(|(_, seat)| seat);
+        seats.filter(|seat| seat.fitness != Fitness::Fit).map(|seat| seat.endpoint).collect::<Vec<_>>()
+    };
+    assert_eq!(ejected(&play), [3, 4], "the surplus is in, the oldest first");
+    assert!(events.contains(&Event::Fit(play.seat(1))) && events.contains(&Event::Revived), "{events:?}");
+    assert_eq!(play.roster.shares()[..5], [1, 1, 0, 0, 10], "it starts slowly");
+    play.set_members(&[3, 4].map(member));
+    assert_eq!(ejected(&play), [4]);
+}
+
+/// Else an endpoint that is broken for good would begin with the shortest ejection each time that members leave.
+#[test]
+fn who_is_readmitted_because_others_left_is_not_forgiven() {
+    let mut play = Play::round_robin(POLICY, 4);
+    play.fail(1, 3);
+    play.fail(2, 3);
+    play.set_members(&[1, 2, 3].map(member));
+    assert_eq!((play.fitness(1), play.met(9)), (Fitness::Fit, vec![1, 3]));
+    play.set_members(&[1, 2, 3, 4, 5].map(member));
+    play.fail(1, 3);
+    play.pass(Duration::from_secs(10));
+    play.asked();
+    assert!(matches!(play.fitness(1), Fitness::Unfit(health::Reason::Ejected(_))), "twice as long");
+}
+
 #[test]
 fn an_outlier_is_ejected_only_beside_quicker_ones() {
     let ejection = Ejection { latency: Some(Duration::from_millis(100)), ..POLICY.ejection };

@@ -173,6 +173,7 @@ impl World {
             let step = self.due.remove(&id).expect("a step is taken once");
             let over = at > end;
             self.take(step, over);
+            self.assert_enough_are_left();
             if over && self.requests.is_empty() {
                 break;
             }
@@ -335,15 +336,7 @@ impl World {
     fn hear_events(&mut self, events: &Events) {
         for event in events {
             match *event {
-                Event::Ejected(..) => {
-                    self.met.ejected += 1;
-                    let ejected = self.ejected();
-                    let most = self.scene.policy.ejection.most(self.roster.len());
-                    // a trial that failed was ejected before, when there may have been more members
-                    let trial =
-                        matches!(event, Event::Ejected(_, tetap::health::ejection::Why::Trial { .. }));
-                    assert!(trial || ejected <= most, "{ejected} ejected, {most} may be");
-                }
+                Event::Ejected(..) => self.met.ejected += 1,
                 Event::Spared(..) => self.met.spared += 1,
                 Event::Unfit(_, Reason::Unhealthy(_)) => self.met.unhealthy += 1,
                 Event::Panic(true) => self.met.panics += 1,
@@ -359,6 +352,11 @@ impl World {
             matches!(seat.fitness(), Fitness::Unfit(Reason::Ejected(_) | Reason::OnTrial(_)))
         };
         self.roster.members().map(|(_, seat)| seat).filter(out).count()
+    }
+
+    fn assert_enough_are_left(&self) {
+        let (ejected, most) = (self.ejected(), self.scene.policy.ejection.most(self.roster.len()));
+        assert!(ejected <= most, "{ejected} ejected, {most} may be");
     }
 
     // ---- requests
