@@ -146,11 +146,11 @@ impl<E: Clone> Roster<E> {
     ) -> (Vec<SeatId>, Events) {
         let wanted: HashMap<SocketAddr, &Member> =
             members.iter().map(|member| (member.address, member)).collect();
-        let first = self.seats.is_empty();
+        let first = self.seats.is_empty(); // they start together, so none of them slowly
         let left = self.dismiss(&wanted);
         for member in members {
             match self.seats.iter_mut().flatten().find(|seat| seat.member.address == member.address) {
-                Some(seat) => seat.member = *member,
+                Some(seat) => seat.change(*member, now),
                 None => self.join(*member, &mut admit, if first { None } else { Some(now) }),
             }
         }
@@ -174,7 +174,8 @@ impl<E: Clone> Roster<E> {
         left
     }
 
-    /// In the first slot that is free. Of those who come later, a slow start begins when they are found to be fit.
+    /// In the first slot that is free. The slow start of one that is `late` is counted from now on; where it takes until
+    /// its first check to be asked at all, that is a moment of it.
     fn join(&mut self, member: Member, admit: &mut impl FnMut(SeatId, &Member) -> E, late: Option<Moment>) {
         let free = self.seats.iter().position(Option::is_none);
         let slot = free.unwrap_or_else(|| {

@@ -72,6 +72,14 @@ impl<E> Seat<E> {
         }
     }
 
+    /// The operator has other words for it. One that was drained and is so no longer has been idle, and is back like any other.
+    pub(super) fn change(&mut self, member: Member, now: Moment) {
+        if self.member.drained && !member.drained {
+            self.back = Some(now);
+        }
+        self.member = member;
+    }
+
     /// What the roster's owner knows it by.
     pub fn endpoint(&self) -> &E {
         &self.endpoint

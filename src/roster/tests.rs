@@ -453,6 +453,20 @@ fn a_drained_endpoint_is_out_whatever_else_is_known() {
     assert_eq!(play.met(10), [1, 2]);
 }
 
+/// It had its full share at once, with cold caches.
+#[test]
+fn who_is_no_longer_drained_starts_slowly() {
+    let policy = Policy { slow_start: Some(Duration::from_secs(30)), ..POLICY };
+    let mut play = Play::round_robin(policy, 2);
+    play.set_members(&[Member { drained: true, ..member(1) }, member(2)]);
+    play.pass(Duration::from_secs(60));
+    play.set_members(&[member(1), member(2)]);
+    assert_eq!(play.roster.shares(), [1, 10]);
+    play.pass(Duration::from_secs(15));
+    play.set_members(&[Member { weight: 2, ..member(1) }, member(2)]);
+    assert_eq!(play.roster.shares(), [11, 10], "other changes begin nothing anew");
+}
+
 #[test]
 fn members_that_stay_keep_what_is_known_and_those_that_leave_are_forgotten() {
     let mut play = Play::round_robin(POLICY, 3);
