@@ -13,7 +13,7 @@
 //!
 //! Endpoints sit in slots, which stay theirs for as long as they are members, so that a request can note whom it has tried
 //! even while members come and go. A slot's next owner has another serial number: what is said of the one before does
-//! not reach it.
+//! not reach it, nor does a cookie that names that one. (Only whom a request has [tried](crate::balance::Tried) is by slot.)
 
 mod seat;
 #[cfg(test)]
@@ -63,7 +63,7 @@ pub struct Wanted<'w> {
     /// Its key, where the balance is by key.
     pub key: Option<&'w [u8]>,
     /// Whom its cookie names.
-    pub pinned: Option<usize>,
+    pub pinned: Option<SeatId>,
     /// It must not meet an endpoint in doubt if that can be helped.
     pub careful: bool,
     /// It is sent whole at once. Of one with a body, [`Roster::sent`] tells when it is.
@@ -242,10 +242,10 @@ impl<E: Clone> Roster<E> {
     }
 
     fn pinned(&self, wanted: &Wanted<'_>, now: Moment) -> Option<(usize, Reason)> {
-        let slot = wanted.pinned.filter(|slot| !wanted.tried.contains(*slot))?;
-        let seat = self.seats.get(slot)?.as_ref()?;
+        let id = wanted.pinned.filter(|id| !wanted.tried.contains(id.slot))?;
+        let seat = self.member(id)?;
         let fit = seat.fitness == Fitness::Fit && !(wanted.careful && seat.is_doubtful(now));
-        fit.then_some((slot, Reason::Pinned))
+        fit.then_some((id.slot, Reason::Pinned))
     }
 
     fn balanced(

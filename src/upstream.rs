@@ -169,8 +169,8 @@ impl Upstream {
         let events = self.roster.lock().set_members(&members, ring, admit, self.clock.now()).1;
         self.pool.retain(|address| members.iter().any(|member| member.address == address));
         if let Some(sticky) = &self.sticky {
-            let slots = self.seats().into_iter().map(|(id, endpoint)| (id.slot, endpoint.address()));
-            sticky.set_members(&self.plan.name, slots);
+            let seats = self.seats().into_iter().map(|(id, endpoint)| (id, endpoint.address()));
+            sticky.set_members(&self.plan.name, seats);
         }
         self.tell(&events);
         self.show_fitness();

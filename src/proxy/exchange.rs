@@ -16,6 +16,7 @@ use crate::listen::client::Note;
 use crate::listen::{Arrival, Told};
 use crate::observe::metrics::Outcome;
 use crate::plan::{Action, Forward, Route};
+use crate::roster::SeatId;
 use crate::routing::RouteId;
 use crate::runtime::Snapshot;
 use crate::upstream::call::{Call, Report, Trouble};
@@ -38,7 +39,7 @@ pub struct Exchange {
     /// By what its endpoint is chosen, where that is by key.
     pub(super) key: Option<SmallVec<[u8; 32]>>,
     /// Whom its cookie names.
-    pub(super) pinned: Option<usize>,
+    pub(super) pinned: Option<SeatId>,
     /// What comes before the next attempt.
     pub(super) pause: Pause,
     /// How many attempts there were when an endpoint was last waited for.

@@ -499,16 +499,28 @@ fn a_member_that_joins_late_starts_slowly_once_it_is_fit() {
 #[test]
 fn a_cookie_brings_back_as_long_as_its_endpoint_is_fit() {
     let mut play = Play::round_robin(POLICY, 3);
-    let (tried, slot) = (Tried::default(), play.seat(2).slot);
-    let wanted = Wanted { tried: &tried, key: None, pinned: Some(slot), careful: false, bodiless: true };
+    let (tried, seat) = (Tried::default(), play.seat(2));
+    let wanted = Wanted { tried: &tried, key: None, pinned: Some(seat), careful: false, bodiless: true };
     for _ in 0..5 {
         let choice = play.roster.pick(&wanted, play.now, &mut play.random).unwrap();
         assert_eq!((choice.endpoint, choice.reason), (2, Reason::Pinned));
     }
     play.fail(2, 3);
     assert_ne!(play.roster.pick(&wanted, play.now, &mut play.random).unwrap().endpoint, 2);
-    let gone = Wanted { pinned: Some(99), ..wanted };
+    let gone = Wanted { pinned: Some(SeatId { slot: 99, ..seat }), ..wanted };
     assert!(play.roster.pick(&gone, play.now, &mut play.random).is_some());
+}
+
+/// The cookie was read, and then its endpoint left and another one joined.
+#[test]
+fn a_cookie_does_not_bring_to_the_next_owner_of_a_slot() {
+    let mut play = Play::round_robin(POLICY, 3);
+    let (tried, seat) = (Tried::default(), play.seat(2));
+    play.set_members(&[member(1), member(3), member(4)]);
+    assert_eq!(play.seat(4).slot, seat.slot);
+    let wanted = Wanted { tried: &tried, key: None, pinned: Some(seat), careful: false, bodiless: true };
+    let reason = |_| play.roster.pick(&wanted, play.now, &mut play.random).unwrap().reason;
+    assert!((0..3).map(reason).all(|reason| reason != Reason::Pinned));
 }
 
 #[test]
