@@ -322,7 +322,11 @@ impl<E: Clone> Roster<E> {
             events.push(Event::Doubted(id));
         }
         match (trial, ended, why) {
-            (true, Ended::Unknown, _) => seat.breaker.abandon_trial(),
+            (true, Ended::Unmade, _) => seat.breaker.abandon_trial(), // waking others would only have them fail, too
+            (true, Ended::Unknown, _) => {
+                seat.breaker.abandon_trial();
+                events.extend(seat.awaits_trial(now, Duration::ZERO).then_some(Event::Revived));
+            }
             (true, ..) => self.end_trial(id, ended, now, &mut events),
             (false, Ended::Well(latency), _) => self.weigh(id, latency, now, &mut events),
             (false, _, Some(why)) => self.eject(id, why, now, &mut events),
@@ -395,13 +399,13 @@ impl<E: Clone> Roster<E> {
         events
     }
 
-    /// Time has passed: ejections end, slow starts go on. Called a few times a second.
+    /// Time has passed: ejections end, trials are overdue, slow starts go on. Called a few times a second.
     pub fn refresh(&mut self, now: Moment) -> Events {
         let mut events = Events::new();
         let slow_start = self.policy.slow_start;
         let (mut woken, mut warming) = (false, false);
         for seat in self.seats.iter_mut().flatten() {
-            woken |= seat.breaker.wake(now);
+            woken |= seat.breaker.wake(now) || seat.breaker.expire_trial(now);
             warming |= seat.is_warming(slow_start, now);
         }
         if woken || warming {

@@ -196,7 +196,22 @@ impl Breaker {
     /// Since when a trial may begin, if it may: one at a time, but an endless answer does not keep others from finding out.
     pub fn awaits_trial(&self, now: Moment) -> Option<Moment> {
         let State::HalfOpen { since, on_trial, .. } = self.state else { return None };
-        on_trial.is_none_or(|begun| now.since(begun) > self.last).then_some(since)
+        on_trial.is_none_or(|begun| self.is_overdue(begun, now)).then_some(since)
+    }
+
+    /// A trial is overdue when it takes longer than the ejection did.
+    fn is_overdue(&self, begun: Moment, now: Moment) -> bool {
+        now.since(begun) > self.last
+    }
+
+    /// Waits no longer for a trial that is overdue. Whether there was one.
+    pub fn expire_trial(&mut self, now: Moment) -> bool {
+        let State::HalfOpen { on_trial: Some(begun), .. } = self.state else { return false };
+        let overdue = self.is_overdue(begun, now);
+        if overdue {
+            self.set_trial(None);
+        }
+        overdue
     }
 
     /// Begins a trial.

@@ -20,6 +20,8 @@ pub enum Ended {
     GivenUp(Duration),
     /// It says nothing about the endpoint.
     Unknown,
+    /// Nor does this: the proxy itself had run out of what it takes to ask. The next to ask would fare no better.
+    Unmade,
 }
 
 const BUCKETS: u32 = 10;
@@ -67,7 +69,7 @@ impl Tally {
     pub fn count(&mut self, ended: Ended, policy: &Ejection, now: Moment) -> Option<Why> {
         let bucket = self.bucket(policy.window, now);
         match ended {
-            Ended::Unknown | Ended::GivenUp(_) => None,
+            Ended::Unknown | Ended::Unmade | Ended::GivenUp(_) => None,
             Ended::Well(latency) => {
                 bucket.well = bucket.well.saturating_add(1);
                 bucket.latency = bucket.latency.saturating_add(latency);

@@ -227,7 +227,7 @@ impl Exchange {
 /// an answer that nobody waited for to the end is none that failed.
 fn ended(report: &Report, answer: Option<(u16, Duration)>, cancelled: bool) -> Ended {
     match (report.trouble, answer) {
-        (Some(Trouble::Shortage), _) => Ended::Unknown,
+        (Some(Trouble::Shortage), _) => Ended::Unmade,
         (Some(Trouble::ResetBeforeAnswer), _) if report.reused => Ended::Unknown,
         // phones vanish without a word, and servers end what nobody uses: a tunnel's end is nobody's fault
         (Some(Trouble::Stalled | Trouble::ResetWithinAnswer), Some((101, latency))) => Ended::Well(latency),

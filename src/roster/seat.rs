@@ -174,7 +174,7 @@ impl<E> Seat<E> {
     /// Whether what was heard is reason to eject it.
     pub(super) fn hear(&mut self, ended: Ended, policy: &Ejection, now: Moment) -> Option<Why> {
         match ended {
-            Ended::Unknown | Ended::GivenUp(_) => return None,
+            Ended::Unknown | Ended::Unmade | Ended::GivenUp(_) => return None,
             Ended::Well(_) => self.doubted = None,
             Ended::Badly | Ended::Silent => {
                 self.latency.failed(now);

@@ -212,6 +212,33 @@ fn a_trial_that_is_given_up_is_made_again() {
     assert!(play.get().unwrap().trial);
 }
 
+/// Requests that wait for somebody to come back slept on, though one of them could have been the trial.
+#[test]
+fn who_waits_hears_that_a_trial_can_be_made_again() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    play.pass(Duration::from_secs(10));
+    let given_up = play.get().unwrap();
+    let events = play.end(given_up, Ended::GivenUp(Duration::from_millis(50)));
+    assert!(given_up.trial && events.contains(&Event::Revived), "{events:?}");
+    let endless = play.get().unwrap();
+    assert!(endless.trial && !play.pass(Duration::from_secs(9)).contains(&Event::Revived));
+    assert!(play.pass(Duration::from_secs(2)).contains(&Event::Revived));
+    assert!(!play.pass(Duration::from_secs(20)).contains(&Event::Revived), "once");
+}
+
+/// They would all fail at once for want of descriptors, instead of waiting for a while.
+#[test]
+fn nobody_is_woken_for_a_trial_that_the_proxy_could_not_make() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    play.pass(Duration::from_secs(10));
+    let trial = play.get().unwrap();
+    let events = play.end(trial, Ended::Unmade);
+    assert!(trial.trial && events.is_empty(), "{events:?}");
+    assert!(play.get().unwrap().trial, "but the next may try");
+}
+
 #[test]
 fn a_request_that_cannot_be_repeated_is_no_trial_unless_no_other_comes() {
     let mut play = Play::round_robin(POLICY, 3);
