@@ -227,6 +227,9 @@ impl<E: Clone> Roster<E> {
     /// The first request that may be repeated finds out. Where there is nobody else to ask, or nobody has come for a while
     /// who may be repeated, it may be any.
     fn trial(&self, wanted: &Wanted<'_>, now: Moment) -> Option<(usize, Reason)> {
+        if self.trials.is_empty() {
+            return None; // as it nearly always is
+        }
         let nobody =
             || self.rotation.shares.iter().all(|share| *share == 0) && self.rotation.reserve.is_empty();
         let base = self.policy.ejection.base;

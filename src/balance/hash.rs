@@ -94,6 +94,9 @@ impl Hashed {
         loads: &impl Loads,
         random: &mut fastrand::Rng,
     ) -> Option<Pick> {
+        if self.shares.total() == 0 {
+            return None; // to find that out on the ring is to walk all along it
+        }
         let Some(key) = question.key else { return self.shares.pick(question.tried, random) };
         let by_key = self.by_key(key, question.tried, loads);
         by_key.or_else(|| self.shares.pick(question.tried, random))

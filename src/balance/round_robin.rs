@@ -6,8 +6,6 @@
 //! the credits always sum to zero, and after one cycle, as many turns as the weights sum to, each is zero again. What
 //! counts as a weight here is the endpoint's share, which changes as endpoints come, go and warm up.
 
-use std::cmp::Reverse;
-
 use super::{Pick, Reason, Tried};
 
 /// The credits of all endpoints.
@@ -36,27 +34,31 @@ impl RoundRobin {
 
     /// The endpoint whose turn it is among those not tried; of two equals the first. The tried ones' credits stay.
     pub fn pick(&mut self, tried: &Tried) -> Option<Pick> {
-        let total = self.grow(tried);
-        let slot = self.richest(tried)?;
+        let (richest, total) = match tried.is_empty() {
+            true => self.grow(|_| true), // as it nearly always is, and then nobody need be looked up
+            false => self.grow(|slot| !tried.contains(slot)),
+        };
+        let slot = richest?;
         let Endpoint { share, credit } = &mut self.0[slot];
         *credit -= total;
         let only = i64::from(*share) == total;
         Some(Pick { slot, reason: if only { Reason::Only } else { Reason::Turn { share: *share, total } } })
     }
 
-    /// The sum of all shares, by which the credits grew.
-    fn grow(&mut self, tried: &Tried) -> i64 {
-        let mut total = 0;
-        for (_, endpoint) in self.0.iter_mut().enumerate().filter(|(slot, _)| !tried.contains(*slot)) {
+    /// Who is the richest once the credits have grown, and the sum of all shares, by which they grew.
+    fn grow(&mut self, may_be_asked: impl Fn(usize) -> bool) -> (Option<usize>, i64) {
+        let (mut richest, mut most, mut total) = (None, i64::MIN, 0);
+        for (slot, endpoint) in self.0.iter_mut().enumerate() {
+            if endpoint.share == 0 || !may_be_asked(slot) {
+                continue;
+            }
             endpoint.credit += i64::from(endpoint.share);
             total += i64::from(endpoint.share);
+            if endpoint.credit > most {
+                (richest, most) = (Some(slot), endpoint.credit);
+            }
         }
-        total
-    }
-
-    fn richest(&self, tried: &Tried) -> Option<usize> {
-        let choices = (0..self.0.len()).filter(|slot| self.0[*slot].share > 0 && !tried.contains(*slot));
-        choices.min_by_key(|slot| Reverse(self.0[*slot].credit))
+        (richest, total)
     }
 }
 

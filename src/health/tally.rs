@@ -118,7 +118,12 @@ impl Tally {
 /// Which tenth of a window it is, counted from the clock's origin.
 fn number(window: Duration, now: Moment) -> u64 {
     let width = (window / BUCKETS).max(Duration::from_millis(1));
-    (now.since(Moment::ORIGIN).as_nanos() / width.as_nanos()) as u64
+    micros(now.since(Moment::ORIGIN)) / micros(width)
+}
+
+/// As 64 bits: they hold half a million years, and are divided several times as fast as 128.
+fn micros(span: Duration) -> u64 {
+    span.as_micros() as u64
 }
 
 /// Whether an average is that of an outlier: above the threshold, and above three times what the siblings' middle one

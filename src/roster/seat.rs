@@ -157,12 +157,9 @@ impl<E> Seat<E> {
     /// Clients have their own patience, and some have less than the proxy: an endpoint that hangs would be known by nothing
     /// but their leaving. One that left after far longer than an answer usually takes counts as not answered.
     pub(super) fn interpret(&self, ended: Ended, policy: &Ejection, now: Moment) -> Ended {
+        let Ended::GivenUp(waited) = ended else { return ended };
         let usual = self.tally.sum(policy.window, now).average().unwrap_or_default();
-        match ended {
-            Ended::GivenUp(waited) if waited > GIVEN_UP.max(usual * GIVEN_UP_FACTOR) => Ended::Silent,
-            Ended::GivenUp(_) => Ended::Unknown,
-            ended => ended,
-        }
+        if waited > GIVEN_UP.max(usual * GIVEN_UP_FACTOR) { Ended::Silent } else { Ended::Unknown }
     }
 
     /// It has begun to answer, so long after it was asked.
