@@ -317,7 +317,7 @@ impl<E: Clone> Roster<E> {
         let mut events = Events::new();
         let Some(seat) = seat_of(&mut self.seats, id) else { return events };
         let ended = seat.interpret(ended, &self.policy.ejection, now);
-        let trial = trial && seat.breaker.is_ejected(); // another may have decided meanwhile
+        let trial = trial && seat.breaker.is_half_open(); // another may have decided meanwhile
         seat.release();
         self.in_flight -= 1;
         let why = seat.hear(ended, &self.policy.ejection, now);

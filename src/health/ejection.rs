@@ -153,6 +153,11 @@ impl Breaker {
         !matches!(self.state, State::Closed { .. })
     }
 
+    /// Whether a trial is to decide.
+    pub fn is_half_open(&self) -> bool {
+        matches!(self.state, State::HalfOpen { .. })
+    }
+
     /// When its ejection ends, or has ended if it is half-open; `None` where it is closed.
     pub fn ends(&self) -> Option<Moment> {
         match self.state {

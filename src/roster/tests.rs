@@ -202,6 +202,27 @@ fn a_trial_that_is_late_decides_nothing_any_more() {
     assert_eq!(play.fitness(2), Fitness::Fit);
 }
 
+/// A tunnel was the first trial, and lasted; a second one has shown that the endpoint is as ill as before.
+#[test]
+fn a_trial_that_ends_within_the_next_ejection_does_not_end_that() {
+    for ended in [WELL, Ended::Silent] {
+        let mut play = Play::round_robin(POLICY, 3);
+        play.fail(2, 3);
+        play.pass(Duration::from_secs(10));
+        let tunnel = play.get().unwrap();
+        play.pass(Duration::from_secs(11));
+        let second = play.get().unwrap();
+        assert!(tunnel.trial && second.trial);
+        play.end(second, Ended::Silent);
+        play.pass(Duration::from_secs(19));
+        let events = play.end(tunnel, ended);
+        assert!(!events.iter().any(|event| matches!(event, Event::Ejected(..))), "nor longer: {events:?}");
+        assert_eq!(play.met(20), [1, 3]);
+        play.pass(Duration::from_secs(1));
+        assert!(play.get().unwrap().trial);
+    }
+}
+
 #[test]
 fn a_trial_that_is_given_up_is_made_again() {
     let mut play = Play::round_robin(POLICY, 3);
