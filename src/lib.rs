@@ -77,7 +77,8 @@
 //!
 //! A room imports from the groups above its own, and within its group only from rooms that stand before it here:
 //! `hygiene` from `routing`, `roster` from `health` and `balance`, `upstream` from `watchdog`, `runtime` from `upstream`, `proxy` from `listen`; those of
-//! `process` are free among themselves. The table in `tests/architecture.rs` says it room by room, and fails the build.
+//! `process` are free among themselves. The table in `tests/architecture.rs` says it room by room, with its one exception, and
+//! fails the build.
 //!
 //! | group | rooms | may not know |
 //! |---|---|---|

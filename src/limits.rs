@@ -14,11 +14,12 @@ pub const CONFIG_NODES: usize = 500_000;
 /// Most diagnostics printed for one file: past these the reader mends the first ones anyway.
 pub const DIAGNOSTICS: usize = 200;
 
-/// Most attempts for one request, whatever the configuration says: Pingora's own loop ends at 16.
+/// Most attempts that can be configured for one request, counted anew when it has waited for an endpoint to come back. Ten
+/// endpoints that fail in a row say what an eleventh would.
 pub const ATTEMPTS: u32 = 10;
 
-/// Attempts of one request that could not be sent anywhere and waited for an endpoint to come back, in all. Pingora's own
-/// loop ends where it is told; one that ended before ours would leave a request without an answer.
+/// Attempts of one request in all, those before and after each wait for an endpoint to come back. Pingora's own loop is told
+/// to end one later (its default is 16): if it ended before ours, the request would be left without an answer.
 pub const ATTEMPTS_IN_ALL: usize = 60;
 
 /// Longest body of a request that can be sent a second time: Pingora keeps so much of it.

@@ -3,8 +3,8 @@
 //! A second attempt is only safe when the first cannot have had an effect, or may have it twice. So the question is how
 //! far the first one came:
 //!
-//! * **Not connected**: nothing was sent. Any method may go to another endpoint; the same one would refuse again. Where
-//!   every endpoint was tried, the request may still wait for one to come back.
+//! * **Not connected**: nothing was sent, so any method may go to another endpoint, and at no cost. Where each was tried or
+//!   no attempts are left, the request may still wait for one to come back; then it begins anew, be it with the same one.
 //! * **Broken before the answer**: the request may have been carried out. Only an idempotent method (RFC 9110, section
 //!   9.2.2) whose body can be sent again goes on; to another endpoint if there is one, else to the same on a fresh
 //!   connection, because what broke was most likely an idle connection closed from the other side (RFC 9112, 9.3.1).
@@ -13,7 +13,8 @@
 //! * **An answer that has begun to reach the client**: never.
 //!
 //! What is safe is still load. An upstream that fails is often one that has too much to do, so repeated attempts have a
-//! [`budget`], and those that would meet the same endpoint, or one that may be as busy, [wait](backoff) first.
+//! [`budget`], and those that would meet the same endpoint, or one that may be as busy or about to break as well,
+//! [wait](backoff) first.
 
 pub mod backoff;
 pub mod budget;

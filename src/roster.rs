@@ -13,7 +13,7 @@
 //!
 //! Endpoints sit in slots, which stay theirs for as long as they are members, so that a request can note whom it has tried
 //! even while members come and go. A slot's next owner has another serial number: what is said of the one before does
-//! not reach it.
+//! not reach it, nor does a cookie that names that one. (Only whom a request has [tried](crate::balance::Tried) is by slot.)
 
 mod seat;
 #[cfg(test)]
@@ -63,7 +63,7 @@ pub struct Wanted<'w> {
     /// Its key, where the balance is by key.
     pub key: Option<&'w [u8]>,
     /// Whom its cookie names.
-    pub pinned: Option<usize>,
+    pub pinned: Option<SeatId>,
     /// It must not meet an endpoint in doubt if that can be helped.
     pub careful: bool,
     /// It is sent whole at once. Of one with a body, [`Roster::sent`] tells when it is.
@@ -146,7 +146,7 @@ impl<E: Clone> Roster<E> {
     ) -> (Vec<SeatId>, Events) {
         let wanted: HashMap<SocketAddr, &Member> =
             members.iter().map(|member| (member.address, member)).collect();
-        let first = self.seats.is_empty();
+        let first = self.seats.is_empty(); // they start together, so none of them slowly
         let left = self.dismiss(&wanted);
         for member in members {
             match self.seats.iter_mut().flatten().find(|seat| seat.member.address == member.address) {
@@ -154,24 +154,13 @@ impl<E: Clone> Roster<E> {
                 None => self.join(*member, &mut admit, if first { None } else { Some(now) }),
             }
         }
+        self.readmit_surplus(now);
         let slots = self.seats.iter().enumerate();
         let slots = slots.filter_map(|(slot, seat)| Some((seat.as_ref()?.member.address, slot)));
         self.picker.set_ring(ring, slots);
-        self.readmit_surplus(now);
         let mut events = Events::new();
         self.settle(now, &mut events);
         (left, events)
-    }
-
-    /// Where members have left, more may be ejected than a part of those who are left may be. Those whose time is over first
-    /// come back, in doubt and with a slow start: a trial would still count them as ejected, for as long as nobody comes.
-    fn readmit_surplus(&mut self, now: Moment) {
-        let most = self.policy.ejection.most(self.len());
-        let mut ejected: Vec<&mut Seat<E>> =
-            self.seats.iter_mut().flatten().filter(|seat| seat.breaker.is_ejected()).collect();
-        ejected.sort_by_key(|seat| seat.breaker.ends());
-        let surplus = ejected.len().saturating_sub(most);
-        ejected.into_iter().take(surplus).for_each(|seat| seat.readmit_in_doubt(now));
     }
 
     fn dismiss(&mut self, wanted: &HashMap<SocketAddr, &Member>) -> Vec<SeatId> {
@@ -185,7 +174,8 @@ impl<E: Clone> Roster<E> {
         left
     }
 
-    /// In the first slot that is free. Of those who come later, a slow start begins when they are found to be fit.
+    /// In the first slot that is free. The slow start of one that is `late` is counted from now on; where it takes until
+    /// its first check to be asked at all, that is a moment of it.
     fn join(&mut self, member: Member, admit: &mut impl FnMut(SeatId, &Member) -> E, late: Option<Moment>) {
         let free = self.seats.iter().position(Option::is_none);
         let slot = free.unwrap_or_else(|| {
@@ -196,6 +186,19 @@ impl<E: Clone> Roster<E> {
         let id = SeatId { slot, serial: self.serial };
         let checked = self.policy.checks.is_some();
         self.seats[slot] = Some(Seat::new(admit(id, &member), member, self.serial, checked, late));
+    }
+
+    /// Where members in service leave, those that are ejected become too many of the rest. To half-open the surplus would not
+    /// do: that is still ejected, and one trial at a time carries nobody's load. So its breakers close, those whose time is
+    /// over first, and each starts slowly like any that is back. It has proved nothing, though: its ejections are not
+    /// forgiven, so that the next one is as long as if this one had run its course.
+    fn readmit_surplus(&mut self, now: Moment) {
+        let most = self.policy.ejection.most(self.len());
+        let seats = self.seats.iter_mut().flatten();
+        let mut ejected: Vec<_> = seats.filter_map(|seat| Some((seat.breaker.ends()?, seat))).collect();
+        ejected.sort_by_key(|(ends, _)| *ends);
+        let surplus = ejected.len().saturating_sub(most);
+        ejected.into_iter().take(surplus).for_each(|(_, seat)| seat.readmit(now));
     }
 
     /// Chooses an endpoint and counts a request as under way there. `None`: there is nobody (left) to ask.
@@ -225,7 +228,7 @@ impl<E: Clone> Roster<E> {
     /// who may be repeated, it may be any.
     fn trial(&self, wanted: &Wanted<'_>, now: Moment) -> Option<(usize, Reason)> {
         if self.trials.is_empty() {
-            return None; // nearly always
+            return None; // as it nearly always is
         }
         let nobody =
             || self.rotation.shares.iter().all(|share| *share == 0) && self.rotation.reserve.is_empty();
@@ -242,10 +245,10 @@ impl<E: Clone> Roster<E> {
     }
 
     fn pinned(&self, wanted: &Wanted<'_>, now: Moment) -> Option<(usize, Reason)> {
-        let slot = wanted.pinned.filter(|slot| !wanted.tried.contains(*slot))?;
-        let seat = self.seats.get(slot)?.as_ref()?;
+        let id = wanted.pinned.filter(|id| !wanted.tried.contains(id.slot))?;
+        let seat = self.member(id)?;
         let fit = seat.fitness == Fitness::Fit && !(wanted.careful && seat.is_doubtful(now));
-        fit.then_some((slot, Reason::Pinned))
+        fit.then_some((id.slot, Reason::Pinned))
     }
 
     fn balanced(
@@ -314,7 +317,7 @@ impl<E: Clone> Roster<E> {
         let mut events = Events::new();
         let Some(seat) = seat_of(&mut self.seats, id) else { return events };
         let ended = seat.interpret(ended, &self.policy.ejection, now);
-        let trial = trial && seat.breaker.is_ejected(); // another may have decided meanwhile
+        let trial = trial && seat.breaker.is_half_open(); // another may have decided meanwhile
         seat.release();
         self.in_flight -= 1;
         let why = seat.hear(ended, &self.policy.ejection, now);
@@ -322,9 +325,10 @@ impl<E: Clone> Roster<E> {
             events.push(Event::Doubted(id));
         }
         match (trial, ended, why) {
+            (true, Ended::Unmade, _) => seat.breaker.abandon_trial(), // waking others would only have them fail, too
             (true, Ended::Unknown, _) => {
                 seat.breaker.abandon_trial();
-                events.push(Event::Revived); // somebody else may try
+                events.extend(seat.awaits_trial(now, Duration::ZERO).then_some(Event::Revived));
             }
             (true, ..) => self.end_trial(id, ended, now, &mut events),
             (false, Ended::Well(latency), _) => self.weigh(id, latency, now, &mut events),
@@ -398,20 +402,19 @@ impl<E: Clone> Roster<E> {
         events
     }
 
-    /// Time has passed: ejections end, slow starts go on. Called a few times a second.
+    /// Time has passed: ejections end, trials are overdue, slow starts go on. Called a few times a second.
     pub fn refresh(&mut self, now: Moment) -> Events {
         let mut events = Events::new();
         let slow_start = self.policy.slow_start;
-        let (mut woken, mut warming, mut overdue) = (false, false, false);
+        let (mut woken, mut warming) = (false, false);
         for seat in self.seats.iter_mut().flatten() {
-            woken |= seat.breaker.wake(now);
-            overdue |= seat.breaker.gives_up_trial(now);
+            woken |= seat.breaker.wake(now) || seat.breaker.expire_trial(now);
             warming |= seat.is_warming(slow_start, now);
         }
         if woken || warming {
             self.settle(now, &mut events);
         }
-        if woken || overdue {
+        if woken {
             events.push(Event::Revived);
         }
         events

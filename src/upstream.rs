@@ -32,12 +32,13 @@ pub use sticky::Sticky;
 
 use crate::balance::Ring;
 use crate::clock::{Clock, Duration, Instant, Moment};
+use crate::health::Fitness;
 use crate::health::probe::Miss;
 use crate::health::tally::Ended;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::plan;
 use crate::retry::budget::Budget;
-use crate::roster::{Event, Events, Member, Roster, SeatId, Wanted};
+use crate::roster::{Event, Events, Member, Roster, Seat, SeatId, Wanted};
 
 /// One upstream of a snapshot.
 #[derive(Debug)]
@@ -183,8 +184,8 @@ impl Upstream {
         let gone = before.iter().filter(|(id, _)| left.contains(id));
         gone.for_each(|(_, endpoint)| endpoint.shelf().close());
         if let Some(sticky) = &self.sticky {
-            let slots = self.seats().into_iter().map(|(id, endpoint)| (id.slot, endpoint.address()));
-            sticky.set_members(&self.plan.name, slots);
+            let seats = self.seats().into_iter().map(|(id, endpoint)| (id, endpoint.address()));
+            sticky.set_members(&self.plan.name, seats);
         }
         self.tell(&events);
         self.show_fitness();
@@ -241,7 +242,9 @@ impl Upstream {
         in_doubt
     }
 
-    /// Says what has changed: to the log, the metrics, those who check and those who wait.
+    /// Says what has changed: to the log, the metrics, those who check and those who wait. The roster's lock is free by now,
+    /// and two threads may come here in another order than what they tell of has happened. So what stays, the gauges,
+    /// shows not the event but the present state, and is set under the lock: whoever comes last, it is right.
     fn tell(&self, events: &Events) {
         for event in events {
             match *event {
@@ -249,11 +252,9 @@ impl Upstream {
                 Event::Panic(on) => self.panics(on),
                 Event::Fit(id) => self.of(id, |endpoint| {
                     log::info!("upstream {}: {} is in", self.plan.name, endpoint.name());
-                    endpoint.metrics().fit.set(1);
                 }),
                 Event::Unfit(id, reason) => self.of(id, |endpoint| {
                     log::warn!("upstream {}: {} is out: {reason}", self.plan.name, endpoint.name());
-                    endpoint.metrics().fit.set(0);
                 }),
                 Event::Ejected(id, why) => self.of(id, |endpoint| endpoint.metrics().ejected(why.as_str())),
                 Event::Spared(id, why) => self.of(id, |endpoint| {
@@ -269,7 +270,7 @@ impl Upstream {
     }
 
     fn panics(&self, on: bool) {
-        self.metrics.panic.set(i64::from(on));
+        self.look(|roster, _| self.metrics.panic.set(i64::from(roster.is_panic())));
         match on {
             true => log::warn!(
                 "upstream {}: too few endpoints are fit: all that answer are asked",
@@ -279,8 +280,13 @@ impl Upstream {
         }
     }
 
+    /// Shows the fitness of an endpoint that something has befallen, and then, without the lock, does what is to be done.
     fn of(&self, id: SeatId, act: impl FnOnce(&Endpoint)) {
-        let endpoint = self.roster.lock().member(id).map(|seat| seat.endpoint().clone());
+        let shown = |seat: &Seat<Arc<Endpoint>>| {
+            show(seat);
+            seat.endpoint().clone()
+        };
+        let endpoint = self.look(|roster, _| roster.member(id).map(shown));
         if let Some(endpoint) = endpoint {
             act(&endpoint);
         }
@@ -288,15 +294,76 @@ impl Upstream {
 
     /// Of those that were fit from the beginning there was no event.
     fn show_fitness(&self) {
-        let roster = self.roster.lock();
-        for (_, seat) in roster.members() {
-            let fit = seat.fitness() == crate::health::Fitness::Fit;
-            seat.endpoint().metrics().fit.set(i64::from(fit));
-        }
+        self.look(|roster, _| roster.members().for_each(|(_, seat)| show(seat)));
     }
 
     /// How long a request waits at most for somebody to come back.
     pub fn patience(&self) -> Duration {
         self.plan.limits.pending_timeout
+    }
+}
+
+/// Sets its gauge. The caller has the roster's lock, so that what is shown last is what is true.
+fn show(seat: &Seat<Arc<Endpoint>>) {
+    seat.endpoint().metrics().fit.set(i64::from(seat.fitness() == Fitness::Fit));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::balance::{Balance, Tried};
+    use crate::health::{self, ejection::Ejection};
+    use crate::retry::budget;
+
+    fn planned(endpoints: u8) -> plan::Upstream {
+        let endpoint = |last| plan::Endpoint {
+            address: ([10, 0, 0, last], 80).into(),
+            weight: 1,
+            tier: 0,
+            drained: false,
+        };
+        let ejection = Ejection {
+            consecutive_failures: 1,
+            failure_percent: 100,
+            window: Duration::from_secs(10),
+            min_requests: 100,
+            latency: None,
+            base: Duration::from_secs(10),
+            max_percent: 100,
+        };
+        plan::Upstream {
+            name: "u".into(),
+            members: plan::Members::Fixed((1..=endpoints).map(endpoint).collect()),
+            balance: Balance::RoundRobin,
+            sticky: None,
+            check: None,
+            health: health::Policy { checks: None, ejection, slow_start: None, panic_percent: 100 },
+            budget: budget::Policy { percent: 10, min_per_second: 1 },
+            keepalive: plan::Keepalive { idle: Duration::from_secs(1), connections: 1 },
+            limits: plan::UpstreamLimits {
+                connections: 10,
+                requests: 10,
+                pending: 10,
+                pending_timeout: Duration::from_secs(1),
+                adaptive: None,
+            },
+        }
+    }
+
+    /// One thread ejects, the other brings back, and the first is the last to tell of it.
+    #[test]
+    fn what_is_told_late_does_not_stay_in_the_gauges() {
+        let upstream = Upstream::new(&planned(2), Clock::start(), &Metrics::new());
+        let (tried, now) = (Tried::default(), upstream.clock.now());
+        let wanted = Wanted { tried: &tried, key: None, pinned: None, careful: false, bodiless: true };
+        let choice = upstream.roster.lock().pick(&wanted, now, &mut fastrand::Rng::with_seed(1)).unwrap();
+        let ejected = upstream.roster.lock().end(choice.seat, false, Ended::Silent, now);
+        let back = upstream.roster.lock().checked(choice.seat, Ok(()), now);
+        assert!(ejected.contains(&Event::Panic(true)) && back.contains(&Event::Fit(choice.seat)));
+        upstream.tell(&back);
+        upstream.tell(&ejected);
+        let shown = (choice.endpoint.metrics().fit.get(), upstream.metrics.panic.get());
+        assert_eq!(shown, (1, 0));
     }
 }

@@ -1,13 +1,16 @@
 //! Years of failing endpoints, in seconds: the decisions played through in virtual time, from a seed.
 //!
 //! What decides (roster, retries, budget) does no IO and knows no clock. So here a whole upstream is played: endpoints
-//! that die, hang, slow down, flap, say 503, leave and come back; checks of them, some of which lie; clients with GETs and POSTs. A
-//! seed determines everything: policy, endpoints, faults, requests. After every step the invariants must hold:
+//! that die, hang, slow down, flap, say 503, leave and come back; an operator who drains them; checks of them, some of which
+//! lie; clients with GETs and POSTs, with deadlines of their own, with little patience, and with tunnels that last for
+//! minutes. A seed determines everything: policy, endpoints, faults, requests. After every step the invariants must hold:
 //!
-//! * no more endpoints are ejected than may be, at the time of each ejection;
+//! * no more endpoints are ejected than may be, whoever leaves;
 //! * what endpoints get is at most (1 + budget) × what clients send;
 //! * no endpoint is asked after its verdict has taken it out (but for a trial, or where health is ignored, and then
 //!   only one that answers);
+//! * a drained endpoint is not asked at all;
+//! * clients in a hurry eject nobody who answers others as soon as ever;
 //! * no request that is not idempotent is delivered twice;
 //! * every request ends by its deadline, and what it took is given back;
 //! * when all is well again, all is well: no request fails, and every endpoint is asked.

@@ -94,15 +94,15 @@ impl Hashed {
         loads: &impl Loads,
         random: &mut fastrand::Rng,
     ) -> Option<Pick> {
+        if self.shares.total() == 0 {
+            return None; // to find that out on the ring is to walk all along it
+        }
         let Some(key) = question.key else { return self.shares.pick(question.tried, random) };
         let by_key = self.by_key(key, question.tried, loads);
         by_key.or_else(|| self.shares.pick(question.tried, random))
     }
 
     fn by_key(&self, key: &[u8], tried: &Tried, loads: &impl Loads) -> Option<Pick> {
-        if self.shares.total() == 0 {
-            return None; // a walk along the whole ring would find nobody
-        }
         let (mut own, mut first_open) = (None, None);
         let steps = self.ring.walk(key).take(STEPS_EACH * self.slots.len());
         for slot in steps.filter_map(|address| self.slots.get(&address).copied()) {

@@ -5,7 +5,8 @@
 
 use super::{Pick, Reason, Tried};
 
-/// Draws that have met the same endpoint again before the others are walked along.
+/// Draws for a second endpoint that may meet the first again, before all others are walked along. Each does so with the
+/// chance of the first one itself: where there are many, one draw is enough nearly always.
 const REDRAWS: usize = 4;
 
 /// The shares, and their running sums to draw from.
@@ -36,20 +37,13 @@ impl Random {
         if first.reason == Reason::Only {
             return Some((first, None));
         }
-        Some((first, self.pick_another(first.slot, tried, random)))
-    }
-
-    /// Drawing again until another comes is the same as drawing among the others, and mostly over at once; a walk along
-    /// all of them is for the rest.
-    fn pick_another(&self, first: usize, tried: &Tried, random: &mut fastrand::Rng) -> Option<Pick> {
-        let is_another = |pick: &Pick| pick.slot != first;
-        let again = || (0..REDRAWS).filter_map(|_| self.draw(random)).find(is_another);
-        if let Some(another) = tried.is_empty().then(again).flatten() {
-            return Some(another);
-        }
-        let mut tried = tried.clone();
-        tried.insert(first);
-        self.draw_from(&tried, random)
+        let redrawn = if tried.is_empty() { self.redraw(first.slot, random) } else { None };
+        let walked = || {
+            let mut tried = tried.clone();
+            tried.insert(first.slot);
+            self.pick(&tried, random)
+        };
+        Some((first, redrawn.or_else(walked)))
     }
 
     /// 0 for a slot that nobody has.
@@ -67,6 +61,13 @@ impl Random {
         let total = self.total();
         let drawn = if total == 0 { return None } else { random.i64(0..total) };
         Some(self.drawn(self.sums.partition_point(|sum| *sum <= drawn), total))
+    }
+
+    /// One of all but the first. To draw until it is another is to draw from the others in proportion to their shares.
+    fn redraw(&self, first: usize, random: &mut fastrand::Rng) -> Option<Pick> {
+        let mut draws = (0..REDRAWS).filter_map(|_| self.draw(random));
+        let other = draws.find(|pick| pick.slot != first)?;
+        Some(self.drawn(other.slot, self.total() - i64::from(self.share(first))))
     }
 
     /// One of those not tried: a walk along them.
@@ -140,6 +141,25 @@ mod tests {
             let chi_square = chi_square(&[1, 2, 3, 4, 10], &tried, seed);
             assert!(chi_square < 13.8, "{chi_square} with seed {seed}");
         }
+    }
+
+    /// Of two that differ, the second is drawn as if the first were not there: 9 of 10 begin with the heavy one.
+    #[test]
+    fn the_second_of_two_is_drawn_in_proportion_to_the_others_shares() {
+        let (picker, mut random) = (with(&[90, 6, 3, 1]), fastrand::Rng::with_seed(4));
+        let mut counts = [0_u32; 4];
+        for _ in 0..DRAWS {
+            let (first, second) = picker.pick_two(&Tried::default(), &mut random).unwrap();
+            let (first, second) = (first.slot, second.unwrap());
+            assert_ne!(first, second.slot);
+            if first == 0 {
+                counts[second.slot] += 1;
+                assert!(matches!(second.reason, Reason::Drawn { total: 10, .. }), "{second:?}");
+            }
+        }
+        let share = |slot: usize| f64::from(counts[slot]) / f64::from(counts.iter().sum::<u32>());
+        let near = |slot, due: f64| (share(slot) - due).abs() < 0.03;
+        assert!(near(1, 0.6) && near(2, 0.3) && near(3, 0.1), "{counts:?}");
     }
 
     #[test]

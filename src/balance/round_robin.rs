@@ -34,28 +34,31 @@ impl RoundRobin {
 
     /// The endpoint whose turn it is among those not tried; of two equals the first. The tried ones' credits stay.
     pub fn pick(&mut self, tried: &Tried) -> Option<Pick> {
-        let (slot, total) = match tried.is_empty() {
-            true => self.turn(|_| true),
-            false => self.turn(|slot| !tried.contains(slot)),
-        }?;
+        let (richest, total) = match tried.is_empty() {
+            true => self.grow(|_| true), // as it nearly always is, and then nobody need be looked up
+            false => self.grow(|slot| !tried.contains(slot)),
+        };
+        let slot = richest?;
         let Endpoint { share, credit } = &mut self.0[slot];
         *credit -= total;
         let only = i64::from(*share) == total;
         Some(Pick { slot, reason: if only { Reason::Only } else { Reason::Turn { share: *share, total } } })
     }
 
-    /// Lets the credits grow; the richest, and the sum of all shares, by which they grew.
-    fn turn(&mut self, is_open: impl Fn(usize) -> bool) -> Option<(usize, i64)> {
-        let (mut richest, mut total) = (None, 0);
-        let open = |(slot, endpoint): &(usize, &mut Endpoint)| endpoint.share > 0 && is_open(*slot);
-        for (slot, endpoint) in self.0.iter_mut().enumerate().filter(open) {
+    /// Who is the richest once the credits have grown, and the sum of all shares, by which they grew.
+    fn grow(&mut self, may_be_asked: impl Fn(usize) -> bool) -> (Option<usize>, i64) {
+        let (mut richest, mut most, mut total) = (None, i64::MIN, 0);
+        for (slot, endpoint) in self.0.iter_mut().enumerate() {
+            if endpoint.share == 0 || !may_be_asked(slot) {
+                continue;
+            }
             endpoint.credit += i64::from(endpoint.share);
             total += i64::from(endpoint.share);
-            if richest.is_none_or(|(_, credit)| endpoint.credit > credit) {
-                richest = Some((slot, endpoint.credit));
+            if endpoint.credit > most {
+                (richest, most) = (Some(slot), endpoint.credit);
             }
         }
-        richest.map(|(slot, _)| (slot, total))
+        (richest, total)
     }
 }
 

@@ -44,21 +44,28 @@ impl Signer {
     }
 }
 
-/// The names of all members.
-#[derive(Clone, Debug, Default)]
-pub struct Tokens {
-    slots: HashMap<Token, usize>,
+/// The names of all members; `M` is what their owner knows one by.
+#[derive(Clone, Debug)]
+pub struct Tokens<M> {
+    members: HashMap<Token, M>,
 }
 
-impl Tokens {
-    /// Of members by slot.
-    pub fn of(signer: &Signer, upstream: &str, members: impl Iterator<Item = (usize, SocketAddr)>) -> Tokens {
-        Tokens { slots: members.map(|(slot, address)| (signer.token(upstream, address), slot)).collect() }
+impl<M: Copy> Tokens<M> {
+    /// Of the members, each with its address.
+    pub fn of(signer: &Signer, upstream: &str, members: impl Iterator<Item = (M, SocketAddr)>) -> Tokens<M> {
+        let named = members.map(|(member, address)| (signer.token(upstream, address), member));
+        Tokens { members: named.collect() }
     }
 
     /// Whom a cookie's value names, if it is a member.
-    pub fn slot(&self, value: &[u8]) -> Option<usize> {
-        self.slots.get(value).copied()
+    pub fn member(&self, value: &[u8]) -> Option<M> {
+        self.members.get(value).copied()
+    }
+}
+
+impl<M> Default for Tokens<M> {
+    fn default() -> Tokens<M> {
+        Tokens { members: HashMap::new() }
     }
 }
 
@@ -89,11 +96,11 @@ mod tests {
     fn a_token_names_its_endpoint_and_no_other() {
         let signer = Signer::new(b"secret");
         let tokens = Tokens::of(&signer, "u", [(0, address(1)), (7, address(2))].into_iter());
-        assert_eq!(tokens.slot(&signer.token("u", address(2))), Some(7));
-        assert_eq!(tokens.slot(&signer.token("u", address(3))), None, "no member");
-        assert_eq!(tokens.slot(&signer.token("v", address(2))), None, "of another upstream");
-        assert_eq!(tokens.slot(&Signer::new(b"other").token("u", address(2))), None, "of another secret");
-        assert_eq!(tokens.slot(b""), None);
+        assert_eq!(tokens.member(&signer.token("u", address(2))), Some(7));
+        assert_eq!(tokens.member(&signer.token("u", address(3))), None, "no member");
+        assert_eq!(tokens.member(&signer.token("v", address(2))), None, "of another upstream");
+        assert_eq!(tokens.member(&Signer::new(b"other").token("u", address(2))), None, "of another secret");
+        assert_eq!(tokens.member(b""), None);
     }
 
     #[test]

@@ -2,14 +2,18 @@
 
 use smallvec::SmallVec;
 
-/// A set of endpoints by their index, one bit each. Up to 128 endpoints need no allocation.
+/// A set of endpoints by their slot, one bit each. Up to 128 endpoints need no allocation.
+///
+/// A slot that changes hands while a request is under way keeps its bit, and the new owner counts as tried. That is borne:
+/// the request has one endpoint less to try, until it has tried the others or has waited and begins anew; it never meets one
+/// twice that it should not. To tell them apart would take a look at every serial number in each choice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tried(SmallVec<[u64; 2]>);
 
 impl Tried {
     /// Takes an endpoint out of all further choices.
-    pub fn insert(&mut self, index: usize) {
-        let (word, bit) = place(index);
+    pub fn insert(&mut self, slot: usize) {
+        let (word, bit) = place(slot);
         if self.0.len() <= word {
             self.0.resize(word + 1, 0);
         }
@@ -17,8 +21,8 @@ impl Tried {
     }
 
     /// Whether the endpoint was tried.
-    pub fn contains(&self, index: usize) -> bool {
-        let (word, bit) = place(index);
+    pub fn contains(&self, slot: usize) -> bool {
+        let (word, bit) = place(slot);
         self.0.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
@@ -28,8 +32,8 @@ impl Tried {
     }
 }
 
-fn place(index: usize) -> (usize, u64) {
-    (index / 64, 1 << (index % 64))
+fn place(slot: usize) -> (usize, u64) {
+    (slot / 64, 1 << (slot % 64))
 }
 
 #[cfg(test)]

@@ -153,6 +153,19 @@ impl Breaker {
         !matches!(self.state, State::Closed { .. })
     }
 
+    /// Whether a trial is to decide.
+    pub fn is_half_open(&self) -> bool {
+        matches!(self.state, State::HalfOpen { .. })
+    }
+
+    /// When its ejection ends, or has ended if it is half-open; `None` where it is closed.
+    pub fn ends(&self) -> Option<Moment> {
+        match self.state {
+            State::Closed { .. } => None,
+            State::Open { until: end, .. } | State::HalfOpen { since: end, .. } => Some(end),
+        }
+    }
+
     /// Opens it.
     pub fn open(&mut self, why: Why, base: Duration, now: Moment) {
         let forgiven = match self.state {
@@ -185,27 +198,23 @@ impl Breaker {
         over
     }
 
-    /// Which of several ejections is over first.
-    pub fn ends(&self) -> Option<Moment> {
-        match self.state {
-            State::Closed { .. } => None,
-            State::Open { until, .. } => Some(until),
-            State::HalfOpen { since, .. } => Some(since),
-        }
-    }
-
     /// Since when a trial may begin, if it may: one at a time, but an endless answer does not keep others from finding out.
     pub fn awaits_trial(&self, now: Moment) -> Option<Moment> {
         let State::HalfOpen { since, on_trial, .. } = self.state else { return None };
-        on_trial.is_none_or(|begun| now.since(begun) > self.last).then_some(since)
+        on_trial.is_none_or(|begun| self.is_overdue(begun, now)).then_some(since)
     }
 
-    /// Forgets a trial that has no end: another may be made. Whether there was one.
-    pub fn gives_up_trial(&mut self, now: Moment) -> bool {
+    /// A trial is overdue when it takes longer than the ejection did.
+    fn is_overdue(&self, begun: Moment, now: Moment) -> bool {
+        now.since(begun) > self.last
+    }
+
+    /// Waits no longer for a trial that is overdue. Whether there was one.
+    pub fn expire_trial(&mut self, now: Moment) -> bool {
         let State::HalfOpen { on_trial: Some(begun), .. } = self.state else { return false };
-        let overdue = now.since(begun) > self.last;
+        let overdue = self.is_overdue(begun, now);
         if overdue {
-            self.abandon_trial();
+            self.set_trial(None);
         }
         overdue
     }

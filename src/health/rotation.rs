@@ -15,15 +15,19 @@
 use crate::clock::Duration;
 
 /// What an endpoint bears beyond its usual share, in percent (Envoy's overprovisioning factor).
-const HEADROOM: u64 = 140;
+const HEADROOM: u128 = 140;
 
-/// The share that a slow start begins with, and shares are counted in, per mille.
+/// The load of all tiers. A thousand endpoints of weight 1000 are a million parts, and what a tier leaves to the next may be
+/// a millionth: fine enough for both, and a power of ten, so that the usual parts of it come out even. Its square times
+/// what the weights sum to is within 128 bits.
+const LOAD: u128 = 1_000_000_000_000_000;
+
+/// The share that a slow start begins with, per mille.
 const WHOLE: u64 = 1000;
 const BEGINNING: u64 = WHOLE / 10;
 
-/// What shares of several tiers are multiplied by before they are divided: a tier that carries all of it in one endpoint
-/// comes to 10^9, which a share has room for.
-const FINE: u64 = 1000;
+/// Shares are as exact as one in so many.
+const PRECISION: u128 = 1000;
 
 /// What is known of one endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -63,21 +67,16 @@ pub fn rotation(stands: &[Option<Stand>], panic_percent: u8, slow_start: Option<
         .filter_map(|(slot, stand)| stand.filter(|stand| asked(stand)).map(|stand| (slot, stand)))
         .collect();
     let loads = loads(stands, &open);
-    let alone = loads.iter().filter(|load| load.carried > 0).count() == 1;
-    let mut shares = vec![0; stands.len()];
+    let mut shares = vec![0_u128; stands.len()];
     let mut reserve = Vec::new();
     for (slot, stand) in &open {
         match loads.get(usize::from(stand.tier)) {
-            Some(load) if load.carried > 0 => {
-                let unit = if alone { Load { carried: 1, weight: FINE } } else { *load };
-                shares[*slot] = share(stand, unit, slow_start);
-            }
+            Some(load) if *load > 0 => shares[*slot] = share(stand, *load, slow_start),
             _ => reserve.push(*slot),
         }
     }
     reserve.sort_by_key(|slot| stands[*slot].map(|stand| stand.tier));
-    reduce(&mut shares);
-    Rotation { shares, reserve, panic }
+    Rotation { shares: in_small_numbers(&shares), reserve, panic }
 }
 
 fn is_panic(stands: &[Option<Stand>], panic_percent: u8) -> bool {
@@ -86,41 +85,28 @@ fn is_panic(stands: &[Option<Stand>], panic_percent: u8) -> bool {
     fit * 100 < counted().count() * usize::from(panic_percent)
 }
 
-/// What a tier carries, per mille of all, and the weight of those who carry it.
-#[derive(Clone, Copy)]
-struct Load {
-    carried: u64,
-    weight: u64,
-}
-
-fn loads(stands: &[Option<Stand>], open: &[(usize, Stand)]) -> Vec<Load> {
+/// What one unit of weight in each tier gets, in no particular unit.
+fn loads(stands: &[Option<Stand>], open: &[(usize, Stand)]) -> Vec<u32> {
     let tiers = stands.iter().flatten().map(|stand| usize::from(stand.tier) + 1).max().unwrap_or(0);
     let weigh = |stands: &mut dyn Iterator<Item = &Stand>| {
-        let mut weights = vec![0_u64; tiers];
-        stands.for_each(|stand| weights[usize::from(stand.tier)] += u64::from(stand.weight));
+        let mut weights = vec![0_u128; tiers];
+        stands.for_each(|stand| weights[usize::from(stand.tier)] += u128::from(stand.weight));
         weights
     };
     let all = weigh(&mut stands.iter().flatten());
     let here = weigh(&mut open.iter().map(|(_, stand)| stand));
-    let bears: Vec<u64> = all
-        .iter()
-        .zip(&here)
-        .map(|(all, here)| (here * WHOLE * HEADROOM / 100 / (*all).max(1)).min(WHOLE))
-        .collect();
-    let total = bears.iter().sum::<u64>().min(WHOLE);
-    let mut left = total;
-    let carried = bears.iter().map(|bears| {
-        let carried = left.min(*bears);
+    let mut left = LOAD;
+    let unit = |(all, here): (&u128, &u128)| {
+        let bears = (here * LOAD * HEADROOM).div_ceil((*all).max(1) * 100); // up, so that no crumbs are left over
+        let carried = left.min(bears);
         left -= carried;
-        carried
-    });
-    carried.zip(here).map(|(carried, weight)| Load { carried, weight }).collect()
+        carried * LOAD / (*here).max(1)
+    };
+    in_small_numbers(&all.iter().zip(&here).map(unit).collect::<Vec<_>>())
 }
 
-/// Divided last and finely, so that one of a thousand with the smallest weight beside the largest still gets its part.
-fn share(stand: &Stand, load: Load, slow_start: Option<Duration>) -> u32 {
-    let part = u64::from(stand.weight) * load.carried * warmth(stand.warming, slow_start);
-    u32::try_from((part * FINE / load.weight.max(1)).max(1)).unwrap_or(u32::MAX)
+fn share(stand: &Stand, load: u32, slow_start: Option<Duration>) -> u128 {
+    u128::from(stand.weight) * u128::from(load) * u128::from(warmth(stand.warming, slow_start))
 }
 
 fn warmth(warming: Option<Duration>, slow_start: Option<Duration>) -> u64 {
@@ -129,15 +115,19 @@ fn warmth(warming: Option<Duration>, slow_start: Option<Duration>) -> u64 {
     (BEGINNING + gained as u64).min(WHOLE)
 }
 
-/// In the smallest numbers of the same proportion: turns and reasons are easier to read.
-fn reduce(shares: &mut [u32]) {
-    let divisor = shares.iter().fold(0, |divisor, share| greatest_common_divisor(divisor, *share));
-    if divisor > 1 {
-        shares.iter_mut().for_each(|share| *share /= divisor);
-    }
+/// In the smallest numbers of the same proportion: turns and reasons are easier to read. Where they would be large, none is
+/// off by more than the [`PRECISION`]. Something never becomes nothing.
+fn in_small_numbers(numbers: &[u128]) -> Vec<u32> {
+    let some = || numbers.iter().copied().filter(|number| *number > 0);
+    let Some((least, most)) = some().min().zip(some().max()) else { return vec![0; numbers.len()] };
+    let divisor = some().fold(0, greatest_common_divisor);
+    let precise = divisor.max(least / PRECISION);
+    let divisor = precise.max(most.div_ceil(u128::from(u32::MAX)));
+    let small = |number: &u128| u32::try_from((number / divisor).max(1)).unwrap_or(u32::MAX);
+    numbers.iter().map(|number| if *number == 0 { 0 } else { small(number) }).collect()
 }
 
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+fn greatest_common_divisor(a: u128, b: u128) -> u128 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
@@ -160,9 +150,8 @@ mod tests {
 
     /// In percent.
     fn percents(rotation: &Rotation) -> Vec<u32> {
-        let total: u64 = rotation.shares.iter().copied().map(u64::from).sum();
-        let percent = |share: &u32| (u64::from(*share) * 100 + total / 2) / total.max(1);
-        rotation.shares.iter().map(|share| percent(share) as u32).collect()
+        let total: u32 = rotation.shares.iter().sum();
+        rotation.shares.iter().map(|share| (share * 100 + total / 2) / total.max(1)).collect()
     }
 
     #[test]
@@ -231,27 +220,71 @@ mod tests {
         assert_eq!(of(&[FIT, warming(100)], 0).shares, [1, 1]);
     }
 
-    /// A million units of weight in each of two tiers: each unit's part must not vanish, nor all parts become the same.
-    #[test]
-    fn the_smallest_beside_the_largest_keeps_its_part_in_every_tier() {
-        let with = |weight, stand| Stand { weight, ..stand };
-        let backup = tier(FIT, 1);
-        let mut stands = vec![with(1000, FIT); 499];
-        stands.extend([with(1, FIT)]);
-        stands.extend(vec![with(1000, DEAD); 499]);
-        stands.extend(vec![with(1000, backup); 499]);
-        stands.extend([with(1, backup)]);
-        let shares = of(&stands, 0).shares;
-        for (large, small) in [(0, 499), (999, 1498)] {
-            let ratio = f64::from(shares[large]) / f64::from(shares[small]);
-            assert!((990.0..1010.0).contains(&ratio), "{ratio}");
+    /// What each should get of the whole, by the rules above and in floating point.
+    fn due(stands: &[Stand]) -> Vec<f64> {
+        let weigh = |tier: u8, fit: bool| {
+            let here = stands.iter().filter(|stand| stand.tier == tier && (stand.fit || !fit));
+            here.map(|stand| f64::from(stand.weight)).sum::<f64>()
+        };
+        let mut left = 1.0_f64;
+        let units = (0..4).map(|tier| {
+            let (all, here) = (weigh(tier, false), weigh(tier, true));
+            let carried = left.min(here * 1.4 / all.max(1.0));
+            left -= carried;
+            if carried < 1e-12 { 0.0 } else { carried / here }
+        });
+        let units: Vec<f64> = units.collect();
+        let unit = |stand: &Stand| if stand.fit { units[usize::from(stand.tier)] } else { 0.0 };
+        stands.iter().map(|stand| unit(stand) * f64::from(stand.weight) / (1.0 - left).max(1e-9)).collect()
+    }
+
+    fn assert_exact(stands: &[Stand]) {
+        let shares = of(stands, 0).shares;
+        let sum = shares.iter().map(|share| f64::from(*share)).sum::<f64>().max(1.0);
+        for ((share, due), stand) in shares.iter().zip(due(stands)).zip(stands) {
+            let share = f64::from(*share) / sum;
+            // what is next to nothing is at least one in 2^32
+            assert!((share - due).abs() <= due / 100.0 + 1e-9, "{share}, not {due}, for {stand:?}");
         }
-        let first: u64 = shares[..500].iter().copied().map(u64::from).sum();
-        let all: u64 = shares.iter().copied().map(u64::from).sum();
-        assert!(
-            (695..705).contains(&(first * 1000 / all)),
-            "half of a tier bears seven tenths: {first} of {all}"
-        );
+    }
+
+    /// A tier whose weights summed up to more than a million divided by its part of the load got nothing, or one each.
+    #[test]
+    fn tiers_of_the_largest_weights_get_their_share() {
+        let heavy = Stand { weight: 1000, ..FIT };
+        let first = [Stand { weight: 800, ..DEAD }, Stand { weight: 600, ..FIT }];
+        let second = [tier(heavy, 1), tier(FIT, 1)];
+        let many: Vec<_> = first.iter().chain(second.iter().cycle().take(998)).copied().collect();
+        assert_exact(&many);
+        let shares = of(&many, 0).shares;
+        let second: u64 = shares[2..].iter().map(|share| u64::from(*share)).sum();
+        assert!((146..=154).contains(&(u64::from(shares[1]) * 100 / second)), "60 % : 40 %, {second}");
+    }
+
+    #[test]
+    fn whatever_the_weights_each_gets_its_share() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..300 {
+            let (tiers, fit) = (random.u8(1..=4), random.f64());
+            let largest = [1, 7, 1000][random.usize(0..3)];
+            let count = [3, 30, 1000][random.usize(0..3)];
+            let stand = |_| Stand {
+                weight: [1, random.u32(1..=largest), largest][random.usize(0..3)],
+                tier: random.u8(0..tiers),
+                fit: random.f64() < fit,
+                ..FIT
+            };
+            assert_exact(&(0..count).map(stand).collect::<Vec<_>>());
+        }
+    }
+
+    /// It had less than a thousandth of what its tier bears, which was nothing: only the reserve was left, and of that the first.
+    #[test]
+    fn a_light_endpoint_carries_all_where_all_heavy_ones_are_dead() {
+        let mut stands = vec![Stand { weight: 1000, ..DEAD }; 998];
+        stands.extend([FIT, FIT]);
+        let rotation = of(&stands, 0);
+        assert_eq!((&rotation.shares[998..], rotation.reserve.len()), (&[1, 1][..], 0));
     }
 
     #[test]
@@ -261,6 +294,8 @@ mod tests {
         assert!(of(&many, 50).shares.iter().all(|share| *share == 1));
         let mut mixed = vec![heavy; 999];
         mixed.push(FIT);
-        assert!(of(&mixed, 50).shares[999] > 0, "small, but not nothing");
+        assert_eq!(of(&mixed, 50).shares[998..], [1000, 1]);
+        let beyond = [Stand { weight: u32::MAX, ..FIT }, FIT, tier(Stand { weight: u32::MAX, ..FIT }, 1)];
+        assert_eq!(of(&beyond, 50).shares, [u32::MAX, 1, 0]);
     }
 }

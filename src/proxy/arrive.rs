@@ -24,6 +24,7 @@ use crate::listen::refuse::fresh_request_id;
 use crate::listen::{Arrival, Told};
 use crate::plan::{Action, Forward};
 use crate::retry::deadline::{GRPC_TIMEOUT, read_grpc_timeout};
+use crate::roster::SeatId;
 use crate::routing::{Found, Lookup, RouteId, parameter};
 use crate::runtime::Snapshot;
 use crate::upstream::Upstream;
@@ -210,9 +211,9 @@ fn choose_by(
     session: &Session,
     exchange: &Exchange,
     upstream: &Upstream,
-) -> (Option<SmallVec<[u8; 32]>>, Option<usize>) {
+) -> (Option<SmallVec<[u8; 32]>>, Option<SeatId>) {
     let request = session.req_header();
-    let pinned = upstream.sticky().and_then(|sticky| sticky.slot(&request.headers));
+    let pinned = upstream.sticky().and_then(|sticky| sticky.seat(&request.headers));
     let key = match &upstream.plan().balance {
         Balance::Hash(HashKey::Header(name)) => {
             request.headers.get(name).map(|value| value.as_bytes().into())

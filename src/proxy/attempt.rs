@@ -42,7 +42,7 @@ pub(super) async fn begin(session: &mut Session, exchange: &mut Exchange) -> Res
     };
     let call = Call::new(lease.endpoint().clone(), terms);
     let peer = peer(&lease, &call);
-    exchange.tried.insert(lease.slot());
+    exchange.tried.insert(lease.seat().slot);
 
     exchange.body.seen = 0; // a body is sent from its beginning
     exchange.present = Some(Present { call, lease, began, answer: None, rejected: false });

@@ -17,6 +17,7 @@ use crate::listen::client::Note;
 use crate::listen::{Arrival, Told};
 use crate::observe::metrics::Outcome;
 use crate::plan::{Action, Forward, Route};
+use crate::roster::SeatId;
 use crate::routing::RouteId;
 use crate::runtime::Snapshot;
 use crate::upstream::call::{Call, Report, Trouble};
@@ -40,7 +41,7 @@ pub struct Exchange {
     /// By what its endpoint is chosen, where that is by key.
     pub(super) key: Option<SmallVec<[u8; 32]>>,
     /// Whom its cookie names.
-    pub(super) pinned: Option<usize>,
+    pub(super) pinned: Option<SeatId>,
     /// What comes before the next attempt.
     pub(super) pause: Pause,
     /// Attempts that reached nobody before an endpoint was last waited for.
@@ -246,7 +247,7 @@ impl Exchange {
 /// an answer that nobody waited for to the end is none that failed.
 fn ended(report: &Report, answer: Option<(u16, Duration)>, cancelled: bool) -> Ended {
     match (report.trouble, answer) {
-        (Some(Trouble::Shortage), _) => Ended::Unknown,
+        (Some(Trouble::Shortage), _) => Ended::Unmade,
         (Some(Trouble::ResetBeforeAnswer), _) if report.reused => Ended::Unknown,
         // phones vanish without a word, and servers end what nobody uses: a tunnel's end is nobody's fault
         (Some(Trouble::Stalled | Trouble::ResetWithinAnswer), Some((101, latency))) => Ended::Well(latency),
@@ -304,7 +305,7 @@ mod tests {
             (None, Some(503), Ended::Badly),
             (None, Some(504), Ended::Badly),
             (None, None, Ended::Unknown),
-            (Some(Trouble::Shortage), None, Ended::Unknown),
+            (Some(Trouble::Shortage), None, Ended::Unmade),
             (Some(Trouble::ConnectFailed), None, Ended::Silent),
             (Some(Trouble::ConnectTimeout), None, Ended::Silent),
             (Some(Trouble::ResponseTimeout), None, Ended::Silent),

@@ -85,7 +85,7 @@ fn aside(response: &ResponseHeader, exchange: &Exchange) -> Aside {
 /// The cookie for a client that was not sent where its own one says, or has none.
 fn pin(exchange: &Exchange) -> Option<HeaderValue> {
     let (upstream, lease) = (exchange.upstream()?, &exchange.present.as_ref()?.lease);
-    let sticky = upstream.sticky().filter(|_| exchange.pinned != Some(lease.slot()))?;
+    let sticky = upstream.sticky().filter(|_| exchange.pinned != Some(lease.seat()))?;
     let secure = exchange.told.as_ref().is_some_and(|told| told.scheme == Scheme::Https);
     sticky.set_cookie(upstream.name(), lease.endpoint().address(), secure)
 }

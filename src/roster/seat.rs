@@ -72,6 +72,14 @@ impl<E> Seat<E> {
         }
     }
 
+    /// The operator has other words for it. One that was drained and is so no longer has been idle, and is back like any other.
+    pub(super) fn change(&mut self, member: Member, now: Moment) {
+        if self.member.drained && !member.drained {
+            self.back = Some(now);
+        }
+        self.member = member;
+    }
+
     /// What the roster's owner knows it by.
     pub fn endpoint(&self) -> &E {
         &self.endpoint
@@ -163,7 +171,7 @@ impl<E> Seat<E> {
     /// Whether what was heard is reason to eject it.
     pub(super) fn hear(&mut self, ended: Ended, policy: &Ejection, now: Moment) -> Option<Why> {
         match ended {
-            Ended::Unknown | Ended::GivenUp(_) => return None,
+            Ended::Unknown | Ended::Unmade | Ended::GivenUp(_) => return None,
             Ended::Well(_) => self.doubted = None,
             Ended::Badly | Ended::Silent => {
                 self.latency.failed(now);
@@ -195,21 +203,7 @@ impl<E> Seat<E> {
         }
     }
 
-    /// It is still a member, perhaps in another way. An operator who takes it in again has most likely started it anew.
-    pub(super) fn change(&mut self, member: Member, now: Moment) {
-        if self.member.drained && !member.drained {
-            self.back = Some(now);
-        }
-        self.member = member;
-    }
-
-    /// It may be as ill as before, but there is nobody to be asked instead.
-    pub(super) fn readmit_in_doubt(&mut self, now: Moment) {
-        self.readmit(now);
-        self.doubted = Some(now);
-    }
-
-    /// The trial went well.
+    /// The trial went well, or there is no room for another ejection.
     pub(super) fn readmit(&mut self, now: Moment) {
         self.breaker.close(now);
         self.tally = Tally::default();

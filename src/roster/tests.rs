@@ -202,6 +202,27 @@ fn a_trial_that_is_late_decides_nothing_any_more() {
     assert_eq!(play.fitness(2), Fitness::Fit);
 }
 
+/// A tunnel was the first trial, and lasted; a second one has shown that the endpoint is as ill as before.
+#[test]
+fn a_trial_that_ends_within_the_next_ejection_does_not_end_that() {
+    for ended in [WELL, Ended::Silent] {
+        let mut play = Play::round_robin(POLICY, 3);
+        play.fail(2, 3);
+        play.pass(Duration::from_secs(10));
+        let tunnel = play.get().unwrap();
+        play.pass(Duration::from_secs(11));
+        let second = play.get().unwrap();
+        assert!(tunnel.trial && second.trial);
+        play.end(second, Ended::Silent);
+        play.pass(Duration::from_secs(19));
+        let events = play.end(tunnel, ended);
+        assert!(!events.iter().any(|event| matches!(event, Event::Ejected(..))), "nor longer: {events:?}");
+        assert_eq!(play.met(20), [1, 3]);
+        play.pass(Duration::from_secs(1));
+        assert!(play.get().unwrap().trial);
+    }
+}
+
 #[test]
 fn a_trial_that_is_given_up_is_made_again() {
     let mut play = Play::round_robin(POLICY, 3);
@@ -210,6 +231,33 @@ fn a_trial_that_is_given_up_is_made_again() {
     let trial = play.get().unwrap();
     play.end(trial, Ended::Unknown);
     assert!(play.get().unwrap().trial);
+}
+
+/// Requests that wait for somebody to come back slept on, though one of them could have been the trial.
+#[test]
+fn who_waits_hears_that_a_trial_can_be_made_again() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    play.pass(Duration::from_secs(10));
+    let given_up = play.get().unwrap();
+    let events = play.end(given_up, Ended::GivenUp(Duration::from_millis(50)));
+    assert!(given_up.trial && events.contains(&Event::Revived), "{events:?}");
+    let endless = play.get().unwrap();
+    assert!(endless.trial && !play.pass(Duration::from_secs(9)).contains(&Event::Revived));
+    assert!(play.pass(Duration::from_secs(2)).contains(&Event::Revived));
+    assert!(!play.pass(Duration::from_secs(20)).contains(&Event::Revived), "once");
+}
+
+/// They would all fail at once for want of descriptors, instead of waiting for a while.
+#[test]
+fn nobody_is_woken_for_a_trial_that_the_proxy_could_not_make() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    play.pass(Duration::from_secs(10));
+    let trial = play.get().unwrap();
+    let events = play.end(trial, Ended::Unmade);
+    assert!(trial.trial && events.is_empty(), "{events:?}");
+    assert!(play.get().unwrap().trial, "but the next may try");
 }
 
 #[test]
@@ -273,6 +321,42 @@ fn no_more_are_ejected_than_may_be() {
     let mut alone = Play::round_robin(POLICY, 1);
     alone.fail(1, 10);
     assert_eq!(alone.met(3), [1]);
+}
+
+/// Ten, of which five are out; then the five that served leave, and nobody was left to serve.
+#[test]
+fn members_that_leave_do_not_leave_only_ejected_ones_behind() {
+    let policy = Policy { slow_start: Some(Duration::from_secs(30)), ..POLICY };
+    let mut play = Play::round_robin(policy, 9);
+    for last in 1..=4 {
+        play.fail(last, 3);
+        play.pass(Duration::from_millis(10));
+    }
+    let (_, events) = play.set_members(&[1, 2, 3, 4, 5].map(member));
+    let ejected = |play: &Play| {
+        let seats = play.roster.members().map(|(_, seat)| seat);
+        seats.filter(|seat| seat.fitness != Fitness::Fit).map(|seat| seat.endpoint).collect::<Vec<_>>()
+    };
+    assert_eq!(ejected(&play), [3, 4], "the surplus is in, the oldest first");
+    assert!(events.contains(&Event::Fit(play.seat(1))) && events.contains(&Event::Revived), "{events:?}");
+    assert_eq!(play.roster.shares()[..5], [1, 1, 0, 0, 10], "it starts slowly");
+    play.set_members(&[3, 4].map(member));
+    assert_eq!(ejected(&play), [4]);
+}
+
+/// Else an endpoint that is broken for good would begin with the shortest ejection each time that members leave.
+#[test]
+fn who_is_readmitted_because_others_left_is_not_forgiven() {
+    let mut play = Play::round_robin(POLICY, 4);
+    play.fail(1, 3);
+    play.fail(2, 3);
+    play.set_members(&[1, 2, 3].map(member));
+    assert_eq!((play.fitness(1), play.met(9)), (Fitness::Fit, vec![1, 3]));
+    play.set_members(&[1, 2, 3, 4, 5].map(member));
+    play.fail(1, 3);
+    play.pass(Duration::from_secs(10));
+    play.asked();
+    assert!(matches!(play.fitness(1), Fitness::Unfit(health::Reason::Ejected(_))), "twice as long");
 }
 
 #[test]
@@ -417,6 +501,20 @@ fn a_drained_endpoint_is_out_whatever_else_is_known() {
     assert_eq!(play.met(10), [1, 2]);
 }
 
+/// It had its full share at once, with cold caches.
+#[test]
+fn who_is_no_longer_drained_starts_slowly() {
+    let policy = Policy { slow_start: Some(Duration::from_secs(30)), ..POLICY };
+    let mut play = Play::round_robin(policy, 2);
+    play.set_members(&[Member { drained: true, ..member(1) }, member(2)]);
+    play.pass(Duration::from_secs(60));
+    play.set_members(&[member(1), member(2)]);
+    assert_eq!(play.roster.shares(), [1, 10]);
+    play.pass(Duration::from_secs(15));
+    play.set_members(&[Member { weight: 2, ..member(1) }, member(2)]);
+    assert_eq!(play.roster.shares(), [11, 10], "other changes begin nothing anew");
+}
+
 #[test]
 fn members_that_stay_keep_what_is_known_and_those_that_leave_are_forgotten() {
     let mut play = Play::round_robin(POLICY, 3);
@@ -449,16 +547,28 @@ fn a_member_that_joins_late_starts_slowly_once_it_is_fit() {
 #[test]
 fn a_cookie_brings_back_as_long_as_its_endpoint_is_fit() {
     let mut play = Play::round_robin(POLICY, 3);
-    let (tried, slot) = (Tried::default(), play.seat(2).slot);
-    let wanted = Wanted { tried: &tried, key: None, pinned: Some(slot), careful: false, bodiless: true };
+    let (tried, seat) = (Tried::default(), play.seat(2));
+    let wanted = Wanted { tried: &tried, key: None, pinned: Some(seat), careful: false, bodiless: true };
     for _ in 0..5 {
         let choice = play.roster.pick(&wanted, play.now, &mut play.random).unwrap();
         assert_eq!((choice.endpoint, choice.reason), (2, Reason::Pinned));
     }
     play.fail(2, 3);
     assert_ne!(play.roster.pick(&wanted, play.now, &mut play.random).unwrap().endpoint, 2);
-    let gone = Wanted { pinned: Some(99), ..wanted };
+    let gone = Wanted { pinned: Some(SeatId { slot: 99, ..seat }), ..wanted };
     assert!(play.roster.pick(&gone, play.now, &mut play.random).is_some());
+}
+
+/// The cookie was read, and then its endpoint left and another one joined.
+#[test]
+fn a_cookie_does_not_bring_to_the_next_owner_of_a_slot() {
+    let mut play = Play::round_robin(POLICY, 3);
+    let (tried, seat) = (Tried::default(), play.seat(2));
+    play.set_members(&[member(1), member(3), member(4)]);
+    assert_eq!(play.seat(4).slot, seat.slot);
+    let wanted = Wanted { tried: &tried, key: None, pinned: Some(seat), careful: false, bodiless: true };
+    let reason = |_| play.roster.pick(&wanted, play.now, &mut play.random).unwrap().reason;
+    assert!((0..3).map(reason).all(|reason| reason != Reason::Pinned));
 }
 
 #[test]

@@ -102,9 +102,9 @@ impl Lease {
         &self.endpoint
     }
 
-    /// The endpoint's slot in its upstream.
-    pub fn slot(&self) -> usize {
-        self.seat.slot
+    /// The endpoint's place in its upstream.
+    pub fn seat(&self) -> SeatId {
+        self.seat
     }
 
     /// The request was sent to its last byte.

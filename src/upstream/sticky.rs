@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::balance::sticky::{Signer, Tokens, cookie_values};
 use crate::plan;
+use crate::roster::SeatId;
 
 /// One upstream's cookie.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct Sticky {
     signer: Signer,
     name: Arc<str>,
     attributes: String,
-    tokens: ArcSwap<Tokens>,
+    tokens: ArcSwap<Tokens<SeatId>>,
 }
 
 impl Sticky {
@@ -31,14 +32,14 @@ impl Sticky {
         }
     }
 
-    pub(super) fn set_members(&self, upstream: &str, members: impl Iterator<Item = (usize, SocketAddr)>) {
+    pub(super) fn set_members(&self, upstream: &str, members: impl Iterator<Item = (SeatId, SocketAddr)>) {
         self.tokens.store(Arc::new(Tokens::of(&self.signer, upstream, members)));
     }
 
-    /// The slot of the endpoint that a request's cookie names, if that is a member.
-    pub fn slot(&self, headers: &HeaderMap) -> Option<usize> {
+    /// The place of the endpoint that a request's cookie names, if that is a member.
+    pub fn seat(&self, headers: &HeaderMap) -> Option<SeatId> {
         let tokens = self.tokens.load();
-        cookie_values(headers, &self.name).find_map(|value| tokens.slot(value))
+        cookie_values(headers, &self.name).find_map(|value| tokens.member(value))
     }
 
     /// The `Set-Cookie` (RFC 6265, section 4.1) that names an endpoint.

@@ -48,6 +48,9 @@ pub struct Scene {
     pub changes: Vec<Change>,
     /// When an endpoint is no longer a member, and when it is again.
     pub absences: Vec<(Duration, Duration, usize)>,
+    /// When the operator drains one, and no longer.
+    pub drains: Vec<(Duration, Duration, usize)>,
+    pub clients: Clients,
     pub requests_per_second: u64,
     pub pending_timeout: Duration,
     pub deadline: Duration,
@@ -55,6 +58,17 @@ pub struct Scene {
     pub trouble: Duration,
     /// The end.
     pub end: Duration,
+}
+
+/// What part of the clients is not simply there until it has an answer.
+pub struct Clients {
+    /// They leave before their answer, some of them at once.
+    pub impatient: f64,
+    /// They say by when they will have given up.
+    pub with_deadline: f64,
+    /// They open a tunnel, which lasts. As long as there is trouble: a tunnel may be a trial, and a trial without end takes
+    /// as long as the ejection before.
+    pub tunnels: f64,
 }
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -75,7 +89,9 @@ impl Scene {
             budget: budget::Policy { percent: random.u8(0..=50), min_per_second: random.u32(0..5) },
             check_interval: checked.then(|| MS(random.u64(100..1_000))),
             changes: changes(&mut random, endpoints, trouble),
-            absences: absences(&mut random, endpoints, trouble),
+            absences: spells(&mut random, endpoints, trouble),
+            drains: spells(&mut random, endpoints, trouble),
+            clients: clients(&mut random),
             requests_per_second: random.u64(10..80),
             pending_timeout: MS(random.u64(50..2_000)),
             deadline: MS(random.u64(500..4_000)),
@@ -122,7 +138,7 @@ fn retry_policy(random: &mut fastrand::Rng) -> retry::Policy {
             timeout: random.bool(),
             statuses: vec![502, 503, 504],
         },
-        per_try: Some(MS(random.u64(50..500))),
+        per_try: (random.f64() < 0.8).then(|| MS(random.u64(50..500))),
         backoff: Backoff { base: MS(random.u64(1..50)), max: MS(250) },
         idempotency_key: false,
     }
@@ -154,7 +170,13 @@ fn changes(random: &mut fastrand::Rng, endpoints: usize, trouble: Duration) -> V
     changes
 }
 
-fn absences(
+fn clients(random: &mut fastrand::Rng) -> Clients {
+    let mut some = || if random.bool() { random.f64() / 4.0 } else { 0.0 };
+    Clients { impatient: some(), with_deadline: some(), tunnels: some() / 8.0 }
+}
+
+/// From when to when something is so, and of whom; over when the trouble is.
+fn spells(
     random: &mut fastrand::Rng,
     endpoints: usize,
     trouble: Duration,

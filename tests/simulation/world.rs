@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tetap::balance::{Ring, Tried};
 use tetap::clock::Moment;
+use tetap::health::ejection::Why;
 use tetap::health::probe::{LEAST_PAUSE, Miss, pause};
 use tetap::health::tally::Ended;
 use tetap::health::{Fitness, Reason};
@@ -26,6 +27,8 @@ enum Step {
     Ending(u64, Reached),
     Answer(u64),
     GivenUp(u64),
+    Left(u64),
+    Closed(u64, Duration),
     Refresh,
 }
 
@@ -33,6 +36,9 @@ enum Step {
 struct Request {
     idempotent: bool,
     deadline: Moment,
+    /// The deadline is the client's own.
+    own_deadline: bool,
+    tunnel: bool,
     key: [u8; 2],
     tried: Tried,
     made: u32,
@@ -48,6 +54,8 @@ struct Endpoint {
     mood: Mood,
     check_lies: bool,
     member: bool,
+    /// Since when it has answered in a few milliseconds, if it does.
+    quick_since: Option<Moment>,
     /// A check is due then; a nudge brings it forward.
     next_check: Option<Moment>,
 }
@@ -68,6 +76,10 @@ pub struct Met {
     pub waits: u64,
     pub revivals: u64,
     pub departures: u64,
+    pub drained: u64,
+    pub left: u64,
+    pub cut_short: u64,
+    pub tunnels: u64,
 }
 
 impl Met {
@@ -86,6 +98,10 @@ impl Met {
             waits,
             revivals,
             departures,
+            drained,
+            left,
+            cut_short,
+            tunnels,
         } = other;
         self.requests += requests;
         self.deliveries += deliveries;
@@ -100,6 +116,10 @@ impl Met {
         self.waits += waits;
         self.revivals += revivals;
         self.departures += departures;
+        self.drained += drained;
+        self.left += left;
+        self.cut_short += cut_short;
+        self.tunnels += tunnels;
     }
 
     pub fn assert_everything(&self) {
@@ -116,6 +136,10 @@ impl Met {
             self.waits,
             self.revivals,
             self.departures,
+            self.drained,
+            self.left,
+            self.cut_short,
+            self.tunnels,
         ];
         assert!(counts.iter().all(|count| *count >= 20), "{self:?}");
     }
@@ -135,6 +159,9 @@ pub struct World {
     met: Met,
 }
 
+/// Who answers within so many milliseconds is quick.
+const QUICK: u64 = 20;
+
 /// What a step around the network takes.
 const TRIP: Duration = Duration::from_millis(1);
 
@@ -144,10 +171,16 @@ fn address(endpoint: usize) -> SocketAddr {
 
 impl World {
     pub fn new(scene: Scene) -> World {
-        let endpoint =
-            |_| Endpoint { mood: Mood::Well(5), check_lies: false, member: true, next_check: None };
+        let now = Moment::ORIGIN + Duration::from_secs(100);
+        let endpoint = |_| Endpoint {
+            mood: Mood::Well(5),
+            check_lies: false,
+            member: true,
+            quick_since: Some(now),
+            next_check: None,
+        };
         World {
-            now: Moment::ORIGIN + Duration::from_secs(100),
+            now,
             steps: BinaryHeap::new(),
             due: BTreeMap::new(),
             next: 0,
@@ -173,6 +206,7 @@ impl World {
             let step = self.due.remove(&id).expect("a step is taken once");
             let over = at > end;
             self.take(step, over);
+            self.assert_enough_are_left();
             if over && self.requests.is_empty() {
                 break;
             }
@@ -185,7 +219,7 @@ impl World {
         for change in std::mem::take(&mut self.scene.changes) {
             self.at(start + change.at, Step::Mood(change));
         }
-        for (from, to, _) in self.scene.absences.clone() {
+        for (from, to, _) in [&self.scene.absences[..], &self.scene.drains].concat() {
             self.at(start + from, Step::Members);
             self.at(start + to, Step::Members);
         }
@@ -216,13 +250,19 @@ impl World {
             Step::Answer(id) => self.answer(id),
             Step::Ending(id, reached) => self.fail_attempt(id, reached),
             Step::GivenUp(id) => self.give_up_waiting(id),
+            Step::Left(id) => self.leave(id),
+            Step::Closed(id, latency) => self.close_tunnel(id, latency),
         }
     }
 
     fn change(&mut self, change: Change) {
         let Change { at: _, endpoint, mood, check_lies } = change;
-        self.endpoints[endpoint].mood = mood;
-        self.endpoints[endpoint].check_lies = check_lies;
+        let quick_since = match mood {
+            Mood::Well(..=QUICK) => self.endpoints[endpoint].quick_since.or(Some(self.now)),
+            _ => None,
+        };
+        let changed = &mut self.endpoints[endpoint];
+        (changed.mood, changed.check_lies, changed.quick_since) = (mood, check_lies, quick_since);
     }
 
     // ---- members and checks
@@ -230,13 +270,15 @@ impl World {
     fn set_members(&mut self) {
         let elapsed = self.now.since(Moment::ORIGIN + Duration::from_secs(100));
         let trouble = self.scene.trouble;
-        let absent = |endpoint: usize| {
-            let away = |(from, to, who): &(Duration, Duration, usize)| {
+        let is_in = |spells: &[(Duration, Duration, usize)], endpoint: usize| {
+            let now = |(from, to, who): &(Duration, Duration, usize)| {
                 *who == endpoint && (*from..*to).contains(&elapsed) && elapsed < trouble
             };
-            self.scene.absences.iter().any(away)
+            spells.iter().any(now)
         };
-        let listed: Vec<usize> = (0..self.endpoints.len()).filter(|endpoint| !absent(*endpoint)).collect();
+        let absent = |endpoint: &usize| is_in(&self.scene.absences, *endpoint);
+        let drained = |endpoint: usize| is_in(&self.scene.drains, endpoint);
+        let listed: Vec<usize> = (0..self.endpoints.len()).filter(|endpoint| !absent(endpoint)).collect();
         let tier = |endpoint: usize| if self.scene.tiers { (endpoint % 2) as u8 } else { 0 };
         let members: Vec<Member> = listed
             .iter()
@@ -244,7 +286,7 @@ impl World {
                 address: address(*endpoint),
                 weight: 1,
                 tier: tier(*endpoint),
-                drained: false,
+                drained: drained(*endpoint),
             })
             .collect();
         let ring = Ring::of(&members.iter().map(|member| (member.address, 1)).collect::<Vec<_>>());
@@ -335,17 +377,13 @@ impl World {
     fn hear_events(&mut self, events: &Events) {
         for event in events {
             match *event {
-                Event::Ejected(..) => {
+                Event::Ejected(seat, why) => {
                     self.met.ejected += 1;
-                    let ejected = self.ejected();
-                    let most = self.scene.policy.ejection.most(self.roster.len());
-                    // a trial that failed was ejected before, when there may have been more members
-                    let trial =
-                        matches!(event, Event::Ejected(_, tetap::health::ejection::Why::Trial { .. }));
-                    assert!(trial || ejected <= most, "{ejected} ejected, {most} may be");
+                    self.assert_deserved(seat, why);
                 }
                 Event::Spared(..) => self.met.spared += 1,
                 Event::Unfit(_, Reason::Unhealthy(_)) => self.met.unhealthy += 1,
+                Event::Unfit(_, Reason::Drained) => self.met.drained += 1,
                 Event::Panic(true) => self.met.panics += 1,
                 Event::Doubted(seat) => self.nudge(seat),
                 Event::Revived => self.revive(),
@@ -361,15 +399,29 @@ impl World {
         self.roster.members().map(|(_, seat)| seat).filter(out).count()
     }
 
+    fn assert_enough_are_left(&self) {
+        let (ejected, most) = (self.ejected(), self.scene.policy.ejection.most(self.roster.len()));
+        assert!(ejected <= most, "{ejected} ejected, {most} may be");
+    }
+
     // ---- requests
 
     fn arrive(&mut self) {
         let id = self.next;
         self.met.requests += 1;
         self.budget.deposit(1, self.now);
+        let tunnel = self.is_trouble() && self.random.f64() < self.scene.clients.tunnels;
+        let own_deadline = self.random.f64() < self.scene.clients.with_deadline;
+        let patience = if own_deadline { self.patience() } else { self.scene.deadline };
+        if !tunnel && self.random.f64() < self.scene.clients.impatient {
+            let patience = self.patience();
+            self.after(patience, Step::Left(id));
+        }
         let request = Request {
-            idempotent: self.random.f64() < 0.6,
-            deadline: self.now + self.scene.deadline,
+            idempotent: tunnel || self.random.f64() < 0.6,
+            deadline: self.now + patience.min(self.scene.deadline),
+            own_deadline,
+            tunnel,
             key: [self.random.u8(..), self.random.u8(..)],
             tried: Tried::default(),
             made: 0,
@@ -385,6 +437,16 @@ impl World {
         let mean = 1_000_000 / self.scene.requests_per_second;
         let pause = self.random.u64(0..2 * mean);
         self.after(Duration::from_micros(pause), Step::Arrival);
+    }
+
+    fn is_trouble(&self) -> bool {
+        self.now < Moment::ORIGIN + Duration::from_secs(100) + self.scene.trouble
+    }
+
+    /// Of a client: less than an answer takes, or so much that the endpoint is to blame.
+    fn patience(&mut self) -> Duration {
+        let most = if self.random.bool() { 20 } else { 2_000 };
+        Duration::from_micros(self.random.u64(500..most * 1_000))
     }
 
     fn attempt(&mut self, id: u64) {
@@ -440,28 +502,57 @@ impl World {
 
     /// The answer comes, unless the endpoint has died meanwhile.
     fn answer(&mut self, id: u64) {
-        let choice = self.requests[&id].choice.unwrap();
+        let Some(request) = self.requests.get(&id) else { return };
+        let (choice, latency) = (request.choice.unwrap(), self.now.since(request.asked));
         match self.endpoints[choice.endpoint].mood {
             Mood::Dead | Mood::Resetting => return self.fail_attempt(id, Reached::Upstream),
             _ => {}
         }
-        let latency = self.now.since(self.requests[&id].asked);
+        self.roster.spoke(choice.seat, latency, self.now);
+        if self.requests[&id].tunnel {
+            let seconds = 1 << self.random.u64(0..8);
+            return self.after(Duration::from_secs(seconds), Step::Closed(id, latency));
+        }
         self.close(choice, Ended::Well(latency));
         self.requests.remove(&id);
     }
 
+    /// By one side or the other; nobody's fault.
+    fn close_tunnel(&mut self, id: u64, latency: Duration) {
+        self.met.tunnels += 1;
+        let request = self.requests.remove(&id).unwrap();
+        let ended = if self.random.bool() { Ended::Well(latency) } else { Ended::Unknown };
+        self.close(request.choice.unwrap(), ended);
+    }
+
+    /// The client goes away, unless it has its answer.
+    fn leave(&mut self, id: u64) {
+        let Some(request) = self.requests.remove(&id) else { return };
+        self.met.left += 1;
+        let Some(choice) = request.choice else { return };
+        let was_sent = self.endpoints[choice.endpoint].mood != Mood::Dead;
+        let waited = self.now.since(request.asked);
+        self.close(choice, if was_sent { Ended::GivenUp(waited) } else { Ended::Unknown });
+    }
+
     fn close(&mut self, choice: Choice<usize>, ended: Ended) {
-        if let Ended::Well(latency) = ended {
-            self.roster.spoke(choice.seat, latency, self.now);
-        }
         let events = self.roster.end(choice.seat, choice.trial, ended, self.now);
         self.hear_events(&events);
     }
 
     fn fail_attempt(&mut self, id: u64, reached: Reached) {
-        let choice = self.requests.get_mut(&id).and_then(|request| request.choice.take()).unwrap();
-        let badly = matches!(reached, Reached::Status(_));
-        self.close(choice, if badly { Ended::Badly } else { Ended::Silent });
+        let Some(choice) = self.requests.get_mut(&id).map(|request| request.choice.take().unwrap()) else {
+            return;
+        };
+        let ended = match reached {
+            Reached::Status(_) => Ended::Badly,
+            Reached::Silence if self.was_cut_short(id) => {
+                self.met.cut_short += 1;
+                Ended::GivenUp(self.now.since(self.requests[&id].asked))
+            }
+            _ => Ended::Silent,
+        };
+        self.close(choice, ended);
         let request = &self.requests[&id];
         let failed = Failed {
             policy: &self.scene.retry,
@@ -484,6 +575,14 @@ impl World {
             Next::Wait => self.wait(id),
             Next::Enough(_) => self.end_badly(id),
         }
+    }
+
+    /// The request's deadline came before the attempt's: the client's own one, or what other attempts had left of it.
+    fn was_cut_short(&self, id: u64) -> bool {
+        let request = &self.requests[&id];
+        let asked_for = self.now.since(request.asked);
+        let whole = self.scene.retry.per_try.unwrap_or(self.scene.deadline);
+        (request.own_deadline || request.attempts > 1) && asked_for < whole
     }
 
     /// Waits for somebody to come back.
@@ -524,23 +623,35 @@ impl World {
         assert!(self.now <= request.deadline + TRIP * 2, "it ends by its deadline");
         self.met.failed += 1;
         let mended = Moment::ORIGIN + Duration::from_secs(98) + self.scene.end;
-        assert!(self.now < mended, "a request failed although all is well");
+        let in_time = !request.own_deadline || self.now < request.deadline;
+        assert!(self.now < mended || !in_time, "a request failed although all is well");
     }
 
     // ---- what must hold
 
     fn assert_may_be_asked(&self, choice: &Choice<usize>) {
         let seat = self.roster.member(choice.seat).expect("a member");
+        assert!(!seat.member().drained, "{:?} was asked though drained", choice.seat);
         let Fitness::Unfit(reason) = seat.fitness() else { return };
         let trial = choice.trial && matches!(reason, Reason::OnTrial(_));
         let panic = self.roster.is_panic() && reason.answers();
         assert!(trial || panic, "{:?} was asked though {reason}", choice.seat);
     }
 
+    /// Who has been quick for so long that nothing else of it is under way or remembered is ejected by nobody's haste.
+    fn assert_deserved(&self, seat: SeatId, why: Why) {
+        let endpoint = *self.roster.member(seat).expect("a member").endpoint();
+        let memory = self.scene.policy.ejection.window + self.scene.deadline;
+        let quick_since = self.endpoints[endpoint].quick_since.filter(|_| !matches!(why, Why::Slow { .. }));
+        let quick = quick_since.is_some_and(|since| self.now.since(since) > memory);
+        assert!(!quick, "{endpoint} was ejected though quick: {why}");
+    }
+
     fn assert_all_is_well(&self, start: Moment) {
         assert!(self.requests.is_empty(), "every request ends");
         assert!(self.roster.members().all(|(_, seat)| seat.in_flight() == 0), "what was taken is given back");
-        let seconds = self.now.since(start).as_secs() + 11;
+        let last_attempt = self.now.min(start + self.scene.end + self.scene.deadline);
+        let seconds = last_attempt.since(start).as_secs() + 11;
         let floor = u64::from(self.scene.budget.min_per_second) * seconds;
         let most = self.met.requests + self.met.requests * u64::from(self.scene.budget.percent) / 100 + floor;
         assert!(

@@ -561,7 +561,7 @@ fn an_answer_is_the_same_however_it_comes() {
         }
     });
     let tetap = Tetap::to(&[upstream.address()]);
-    for number in 0..HEADS.len() {
+    for (number, (head, _)) in HEADS.iter().enumerate() {
         let seen = ["one", "two"].map(|pieces| {
             let mut client = tetap.client();
             client.send(format!("GET /{number}/{pieces} HTTP/1.1\r\nHost: t\r\nX-Request-Id: mine\r\n\r\n"));
@@ -574,7 +574,7 @@ fn an_answer_is_the_same_however_it_comes() {
             fields.sort_by(|a, b| a.0.cmp(&b.0)); // their order says nothing, but among those of one name
             (answer.status, fields, answer.text())
         });
-        assert_eq!(seen[0], seen[1], "{}", HEADS[number].0);
+        assert_eq!(seen[0], seen[1], "{head}");
         assert_eq!(seen[0].2, "ok");
     }
 }
