@@ -110,6 +110,9 @@ pub const CHECK_PARTING: Duration = Duration::from_millis(50);
 /// costs a second, and the next attempt comes sooner than that.
 pub const CONNECT_CHECK: Duration = Duration::from_millis(500);
 
+/// Pause before a task that has panicked begins again: one that panics at once, each time, is no load then.
+pub const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
 /// Endpoints of one upstream that are checked at full pace while requests wait for one of them. More share the pace of
 /// so many, a thousand checks a second in all: looking for life must not take the processor from those who live.
 pub const HURRIED_ENDPOINTS: usize = 50;

@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod endpoint;
 pub mod gate;
 pub mod keeper;
+pub mod persistence;
 pub mod pool;
 pub mod prober;
 mod shortage;

@@ -7,6 +7,8 @@ use tokio::task::JoinSet;
 
 use super::Runtime;
 use crate::clock::Instant;
+use crate::upstream::Upstream;
+use crate::upstream::persistence::persist;
 
 /// How often time is seen to pass: idle connections are looked through, ejections end, slow starts go on. A tenth of what
 /// any of these lasts, or less; and little work, as long as nothing has happened.
@@ -30,10 +32,15 @@ pub async fn tick(runtime: Arc<Runtime>) {
 pub async fn keep(runtime: Arc<Runtime>) {
     let mut keepers = JoinSet::new();
     for upstream in runtime.snapshot().upstreams() {
-        keepers.spawn(upstream.clone().keep());
+        keepers.spawn(keep_up(upstream.clone()));
     }
     while keepers.join_next().await.is_some() {}
     std::future::pending::<()>().await; // none has anything (left) to do
+}
+
+async fn keep_up(upstream: Arc<Upstream>) {
+    let what = format!("upstream {}: what finds its endpoints", upstream.name());
+    persist(what, || upstream.clone().keep()).await;
 }
 
 /// Ready when every upstream's endpoints are known and were checked once, or when that has taken too long.

@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::discovery::{Change, Complaints, Source, Trouble};
+use super::persistence::persist;
 use super::prober::{self, Hurried, Hurry};
 use super::{Endpoint, Upstream, check};
 use crate::clock::Duration;
@@ -73,10 +74,15 @@ impl Probers {
             stays
         });
         for (id, endpoint) in seats {
-            self.handles.entry(id).or_insert_with(|| self.tasks.spawn(upstream.clone().probe(id, endpoint)));
+            self.handles.entry(id).or_insert_with(|| self.tasks.spawn(probe(upstream.clone(), id, endpoint)));
         }
         while self.tasks.try_join_next().is_some() {}
     }
+}
+
+async fn probe(upstream: Arc<Upstream>, id: SeatId, endpoint: Arc<Endpoint>) {
+    let what = format!("upstream {}: the checks of {}", upstream.plan.name, endpoint.name());
+    persist(what, || upstream.clone().probe(id, endpoint.clone())).await;
 }
 
 impl Upstream {

@@ -33,6 +33,9 @@ impl Unit for Path {
         if text.contains('?') {
             return Err(Misfit::because("the query is no part of the path"));
         }
+        if text.contains('#') {
+            return Err(Misfit::because("what follows a # is never sent"));
+        }
         if text.ends_with('*') && text.starts_with('/') {
             return Err(Misfit::because("a prefix needs no *").suggest(text.trim_end_matches('*')));
         }
@@ -56,6 +59,6 @@ mod tests {
 
     #[test]
     fn paths() {
-        assert_reads::<Path>(&[("/", "/"), ("/a/b", "/a/b")], &["", "a", "/a?b=c", "/a/*"]);
+        assert_reads::<Path>(&[("/", "/"), ("/a/b", "/a/b")], &["", "a", "/a?b=c", "/a#b", "/a/*"]);
     }
 }

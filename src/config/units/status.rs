@@ -1,4 +1,4 @@
-//! `200-299`: statuses of answers, as a range.
+//! `200-299`: statuses of answers, as a range. A 1xx is never the last word.
 
 use crate::config::units::{Misfit, Unit, as_text};
 
@@ -14,7 +14,7 @@ pub struct StatusRange {
 impl Unit for StatusRange {
     const FORMAT: &'static str = "tetap-status-range";
     const EXPECTED: &'static str = "a range of statuses such as 200-299";
-    const PATTERN: &'static str = "[1-5][0-9]{2}-[1-5][0-9]{2}";
+    const PATTERN: &'static str = "[2-5][0-9]{2}-[2-5][0-9]{2}";
 
     fn read(text: &str) -> Result<StatusRange, Misfit> {
         let (first, last) = text.split_once('-').ok_or_else(|| guess(text))?;
@@ -23,7 +23,7 @@ impl Unit for StatusRange {
             (Some(_), Some(_)) => {
                 Err(Misfit::because("it ends before it begins").suggest(format!("{last}-{first}")))
             }
-            _ => Err(Misfit::because("statuses have three digits, from 100 to 599")),
+            _ => Err(Misfit::because("statuses have three digits, from 200 to 599")),
         }
     }
 
@@ -36,13 +36,13 @@ as_text!(StatusRange);
 
 fn status(text: &str) -> Option<u16> {
     let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|status| digits && (100..=599).contains(status))
+    text.parse().ok().filter(|status| digits && (200..=599).contains(status))
 }
 
 /// `2xx` is how people say it.
 fn guess(text: &str) -> Misfit {
     match text.to_ascii_lowercase().as_bytes() {
-        [class @ b'1'..=b'5', b'x', b'x'] => {
+        [class @ b'2'..=b'5', b'x', b'x'] => {
             let class = char::from(*class);
             Misfit::plain().suggest(format!("{class}00-{class}99"))
         }

@@ -93,7 +93,7 @@ pub struct HttpCheck {
 #[serde(untagged)]
 pub enum Status {
     /// Just one.
-    One(#[schemars(range(min = 100, max = 599))] u16),
+    One(#[schemars(range(min = 200, max = 599))] u16),
     /// From one to another.
     Range(StatusRange),
 }

@@ -4,7 +4,7 @@
 //! whoever wrote it expects; and whoever meets it during an outage has no time for riddles. A part that was left at its
 //! default is no riddle: the whole cuts it short.
 
-use crate::config::route::RouteTimeouts;
+use crate::config::route::{RouteRetry, RouteTimeouts};
 use crate::config::units::{Duration, Unit};
 use crate::config::upstream;
 use crate::config::{Fault, KeyPath};
@@ -16,6 +16,37 @@ pub fn of_upstream(path: &KeyPath, upstream: &upstream::Upstream, faults: &mut V
     let request = upstream.timeouts.request;
     faults.extend(connect.above(request, path.key("timeouts").key("connect")));
     faults.extend(pending.above(request, path.key("limits").key("pending_timeout")));
+    let per_try = upstream.retry.per_try_timeout;
+    faults.extend(per_try_above(per_try, &upstream.timeouts, path.key("retry").key("per_try_timeout")));
+}
+
+/// Checks how long an attempt may take by what a route has changed, of that or of the deadlines around it.
+pub fn of_attempt(
+    path: &KeyPath,
+    own: (Option<&RouteRetry>, Option<&RouteTimeouts>),
+    upstream: &upstream::Upstream,
+    faults: &mut Vec<Fault>,
+) {
+    let (retry, timeouts) = own;
+    let merged = merge(timeouts, &upstream.timeouts);
+    let own_per_try = retry.and_then(|retry| retry.per_try_timeout);
+    let changed = |key: fn(&RouteTimeouts) -> Option<Duration>| timeouts.and_then(key).is_some();
+    let place = match own_per_try {
+        Some(_) => path.key("retry").key("per_try_timeout"),
+        None if changed(|own| own.response) => path.key("timeouts").key("response"),
+        None if changed(|own| own.request) => path.key("timeouts").key("request"),
+        None => return,
+    };
+    faults.extend(per_try_above(own_per_try.or(upstream.retry.per_try_timeout), &merged, place));
+}
+
+/// An attempt that may take longer than it is waited for anyhow.
+fn per_try_above(per_try: Option<Duration>, timeouts: &upstream::Timeouts, place: KeyPath) -> Option<Fault> {
+    let around = [("response", timeouts.response), ("request", timeouts.request)];
+    let per_try = per_try?;
+    let (name, length) = around.into_iter().find(|(_, length)| per_try > *length)?;
+    let found = format!("per_try_timeout {} above {name} {}", per_try.write(), length.write());
+    Some(Fault::new(place, found, format!("per_try_timeout to be no longer than {name}")))
 }
 
 /// Overlays the upstream's deadlines with the route's, and checks what the route itself has changed.

@@ -95,6 +95,8 @@ impl Desk<'_> {
             self.faults.push(self.upstreams.dangling(self.path.key("upstream"), name));
             return None;
         };
+        let own = (route.retry.as_ref(), route.timeouts.as_ref());
+        deadlines::of_attempt(&self.path, own, upstream, self.faults);
         Some(Forward {
             upstream: id,
             rewrite: rewrite.flatten(),
