@@ -27,10 +27,11 @@
 //! 4. `proxy::arrive` finds the route in the [`routing::Table`], answers what needs no upstream, and waits for a place at the
 //!    upstream's [`Gate`](upstream::Gate).
 //! 5. `proxy::attempt` has the [`roster`] choose an endpoint and takes a [`Lease`](upstream::Lease) on it; the
-//!    [`Call`](upstream::call::Call) takes a connection from the [`Pool`](upstream::Pool) or opens one. Where there is
-//!    nobody to ask, the request waits for the first endpoint that comes back.
+//!    [`Call`](upstream::call::Call) takes a connection from the endpoint's [`Shelf`](upstream::pool::Shelf) or opens one.
+//!    Where there is nobody to ask, the request waits for the first endpoint that comes back.
 //! 6. `proxy::forward` makes the head that the endpoint gets: hop-by-hop fields out, forwarding fields in.
-//! 7. [`upstream::stream`] judges the answer's head and follows it to its last byte, within its deadlines.
+//! 7. [`upstream::stream`] judges the answer's head, sets aside what nobody has to look at, so that it passes by as it
+//!    came, and follows the answer to its last byte, within its deadlines.
 //! 8. If the attempt fails, or the answer says that another endpoint might do better, [`retry::next`] says whether there is
 //!    another attempt, and when. Then `proxy::reply` passes the answer on, or `proxy::fail` says with a
 //!    [`Cause`](failure::Cause) why there is none.
@@ -66,7 +67,8 @@
 //!
 //! *Upstream*: a named group of endpoints that answer the same requests. *Endpoint*: one server of it. *Lease*: one
 //! attempt's claim on an endpoint. *Attempt*: one call to one endpoint; an *exchange* has one or more. *Gate*: how many
-//! requests an upstream bears; those that wait are *pending*. *Roster*: who is a member of an upstream, in which *slot*.
+//! requests an upstream bears; those that wait are *pending*. *Shelf*: the idle connections to one endpoint; the *pool* is
+//! all shelves of an upstream. *Roster*: who is a member of an upstream, in which *slot*.
 //! *Tier*: the rank of an endpoint; the next gets what the one before cannot carry. *Ejection*: being out because requests
 //! failed; the breaker is then open, and half-open while one request, the *trial*, finds out. *Doubt*: a suspicion that is
 //! no verdict yet; a *careful* request, which cannot be repeated, avoids it. *Panic*: so few endpoints are fit that health

@@ -10,7 +10,7 @@
 //! | `method`, `target`, `protocol` | the request line, its path in normal form; `null` where there was none |
 //! | `status` | of the answer; 499 where the client went away before it |
 //! | `listener`, `scheme`, `host` | how the client came in; behind trusted proxies `scheme` is what they say |
-//! | `cause` | a word of [`Cause`](crate::failure::Cause), where the answer is not an upstream's own |
+//! | `cause` | a word of [`Cause`], where the answer is not an upstream's own |
 //! | `route`, `upstream` | names from the configuration |
 //! | `attempts` | in order: `endpoint`, `outcome`, `reused`, `connect_ms`, `first_byte_ms`, `status` |
 //! | `queued_ms` | wait for the upstream to have room, and for an endpoint to come back |
