@@ -12,6 +12,8 @@
 //! * **What is no answer**: the same; an endpoint that talks nonsense has most likely carried nothing out, but who knows.
 //! * **An answer that has begun to reach the client**: never.
 //!
+//! What counts in the end is how often a request is sent: one that met closed doors on its way has not been sent more often.
+//!
 //! What is safe is still load. An upstream that fails is often one that has too much to do, so repeated attempts have a
 //! [`budget`], and those that would meet the same endpoint, or one that may be as busy or about to break as well,
 //! [wait](backoff) first.
@@ -82,6 +84,8 @@ pub struct Failed<'p> {
     pub replayable: bool,
     /// Attempts so far, this one included; since an endpoint was last waited for.
     pub made: u32,
+    /// Attempts in which something may have been sent, this one included if it is one; however long it has waited.
+    pub delivered: u32,
     /// How long until the request's deadline; nothing when it has passed.
     pub left: Duration,
     /// An endpoint that may be asked and was not tried yet is left.
@@ -145,7 +149,7 @@ pub fn verdict(failed: &Failed<'_>) -> Verdict {
         Reached::Answer => Verdict::Enough("an answer is never asked for twice"),
         _ if !failed.idempotent => Verdict::Enough("the request is not idempotent"),
         _ if !failed.replayable => Verdict::Enough("the body cannot be sent again"),
-        _ if failed.made >= failed.policy.attempts => Verdict::Enough("no attempts left"),
+        _ if failed.delivered >= failed.policy.attempts => Verdict::Enough("no attempts left"),
         Reached::Upstream if !when.reset => Verdict::Enough("retry.when has no reset"),
         // two that break in a row are no chance: the third may be about to
         Reached::Upstream => Verdict::Again { costs: true, waits: !failed.others || failed.made > 1 },
@@ -188,7 +192,8 @@ mod tests {
 
     fn hopeful(policy: &Policy, reached: Reached) -> Failed<'_> {
         let left = Duration::from_secs(1);
-        Failed { policy, reached, idempotent: true, replayable: true, made: 1, left, others: true }
+        let delivered = u32::from(reached != Reached::Nothing);
+        Failed { policy, reached, idempotent: true, replayable: true, made: 1, delivered, left, others: true }
     }
 
     const SENT: [Reached; 4] = [Reached::Upstream, Reached::Nonsense, Reached::Silence, Reached::Status(503)];
@@ -236,11 +241,19 @@ mod tests {
         let policy = policy();
         for reached in SENT {
             let failed = hopeful(&policy, reached);
-            assert!(!is_again(verdict(&Failed { made: 3, ..failed })), "{reached:?}");
+            assert!(!is_again(verdict(&Failed { made: 3, delivered: 3, ..failed })), "{reached:?}");
             assert!(!is_again(verdict(&Failed { left: Duration::ZERO, ..failed })), "{reached:?}");
         }
         let late = Failed { left: Duration::ZERO, ..hopeful(&policy, Reached::Nothing) };
         assert!(matches!(verdict(&late), Verdict::Enough(_)), "no time to wait either");
+    }
+
+    /// All servers die at the same time: one resets, the next refuses, the third resets.
+    #[test]
+    fn closed_doors_are_no_attempts_of_a_request_that_was_sent() {
+        let policy = policy();
+        let failed = Failed { made: 3, delivered: 2, ..hopeful(&policy, Reached::Upstream) };
+        assert!(matches!(next(&failed, || true, 0.0), Next::After(_)));
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn terms(session: &Session, exchange: &Exchange, began: Instant) -> Option<Terms
         .retry
         .per_try
         .map_or(forward.timeouts.response, |per_try| per_try.min(forward.timeouts.response));
-    let again = forward.retry.when.reset && made(exchange) < forward.retry.attempts;
+    let again = forward.retry.when.reset && exchange.delivered() + 1 < forward.retry.attempts;
     Some(Terms {
         asked,
         timeouts: Timeouts { response, ..forward.timeouts.clone() },
@@ -295,6 +295,7 @@ fn failure<'e>(session: &Session, exchange: &'e Exchange, reached: Reached) -> O
         idempotent: is_idempotent(session, exchange),
         replayable: !session.as_ref().retry_buffer_truncated(),
         made: made(exchange),
+        delivered: exchange.delivered() + u32::from(reached != Reached::Nothing),
         left: exchange.left(),
         others: exchange.upstream()?.has_others(&exchange.tried),
     })

@@ -207,6 +207,11 @@ impl Exchange {
         self.deadline().saturating_duration_since(Instant::now())
     }
 
+    /// Attempts that are over in which something may have been sent.
+    pub(super) fn delivered(&self) -> u32 {
+        self.attempts.iter().map(|attempt| u32::from(attempt.delivered)).sum()
+    }
+
     /// Everybody may be tried again: an endpoint has come back. What was delivered once counts for ever.
     pub(super) fn start_afresh(&mut self) {
         self.tried = Tried::default();

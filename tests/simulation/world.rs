@@ -481,6 +481,10 @@ impl World {
         let delivered = self.endpoints[choice.endpoint].mood != Mood::Dead;
         request.deliveries += u32::from(delivered);
         assert!(idempotent || request.deliveries <= 1, "a POST was delivered twice");
+        assert!(
+            request.deliveries <= self.scene.retry.attempts,
+            "a GET was delivered more often than allowed"
+        );
         self.met.deliveries += u64::from(delivered);
         self.meet(id, choice.endpoint);
     }
@@ -560,6 +564,7 @@ impl World {
             idempotent: request.idempotent,
             replayable: true,
             made: request.made,
+            delivered: request.deliveries,
             left: request.deadline.since(self.now),
             others: self.roster.has_others(&request.tried),
         };
