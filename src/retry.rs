@@ -29,7 +29,8 @@ use crate::clock::Duration;
 /// What the operator wants tried again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// In all, the first included; 1 means never again.
+    /// How often a request is sent, the first time included, and how many closed doors it passes before it waits; 1 means
+    /// never again.
     pub attempts: u32,
     /// What is tried again.
     pub when: When,

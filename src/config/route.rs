@@ -197,7 +197,7 @@ pub struct HeaderEdits {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteRetry {
-    /// In all, the first included; 1 means never again.
+    /// How often it is sent, the first time included; 1 means never again.
     #[schemars(range(min = 1, max = limits::ATTEMPTS))]
     pub attempts: Option<u32>,
     /// What is tried again.

@@ -29,6 +29,11 @@ impl Span {
     pub(super) fn len(self) -> usize {
         self.end - self.start
     }
+
+    /// Of a line that [`Lines`] has handed out: the same with its CRLF.
+    pub(super) fn with_line_end(self) -> Span {
+        Span { start: self.start, end: self.end + 2 }
+    }
 }
 
 /// Walks a growing buffer line by line.

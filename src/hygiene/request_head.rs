@@ -178,17 +178,13 @@ impl RequestHead<'_> {
 
     /// The new `Host` stands where the old one stood, or first where there was none (HTTP/1.0).
     fn write_fields_with_host(&self, head: &mut Vec<u8>, fields: Span, authority: &str) {
-        let old = self.host_line.map_or(Span { start: fields.start, end: fields.start }, with_line_end);
+        let old = self.host_line.map_or(Span { start: fields.start, end: fields.start }, Span::with_line_end);
         head.extend_from_slice(Span { start: fields.start, end: old.start }.of(self.raw));
         head.extend_from_slice(b"Host: ");
         head.extend_from_slice(authority.as_bytes());
         head.extend_from_slice(b"\r\n");
         head.extend_from_slice(Span { start: old.end, end: fields.end }.of(self.raw));
     }
-}
-
-fn with_line_end(line: Span) -> Span {
-    Span { start: line.start, end: line.end + 2 }
 }
 
 /// Reads one request head from a buffer that grows. Make a new one for every request.

@@ -172,10 +172,10 @@ impl ResponseScanner {
         match self.status_line {
             None => {
                 self.status_line = Some(StatusLine::parse(text)?);
-                self.fields.lines.status = with_line_end(line);
+                self.fields.lines.status = line.with_line_end();
             }
             Some(_) if text.is_empty() => return Ok(true),
-            Some(_) => self.fields.take(Field::parse(text)?, with_line_end(line))?,
+            Some(_) => self.fields.take(Field::parse(text)?, line.with_line_end())?,
         }
         Ok(false)
     }
@@ -199,10 +199,6 @@ impl ResponseScanner {
             _ => Ok(ResponseScan::Final(fields.answer(line, self.asked, len))),
         }
     }
-}
-
-fn with_line_end(line: Span) -> Span {
-    Span { start: line.start, end: line.end + 2 }
 }
 
 /// Version and status (RFC 9112, section 4).

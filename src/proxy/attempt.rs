@@ -267,6 +267,9 @@ pub(super) fn failed(session: &mut Session, exchange: &mut Exchange, mut error: 
 
 /// Decides, and prepares what comes before the next attempt.
 fn is_made_again(session: &Session, exchange: &mut Exchange, reached: Reached) -> bool {
+    if exchange.attempts.len() + 1 >= limits::ATTEMPTS_IN_ALL {
+        return false;
+    }
     let since = exchange.upstream().map_or(0, |upstream| upstream.revivals()); // before the look at who is left
     let Some(failed) = failure(session, exchange, reached) else { return false };
     let withdraw = || exchange.upstream().is_some_and(|upstream| upstream.may_retry());
@@ -283,9 +286,7 @@ fn is_made_again(session: &Session, exchange: &mut Exchange, reached: Reached) -
 }
 
 fn may_wait(exchange: &Exchange) -> bool {
-    let over = exchange.wait_until.is_some_and(|until| until <= Instant::now());
-    // there must be room for as many attempts as may follow the wait
-    !over && exchange.attempts.len() + 1 + limits::ATTEMPTS as usize <= limits::ATTEMPTS_IN_ALL
+    exchange.wait_until.is_none_or(|until| Instant::now() < until)
 }
 
 fn failure<'e>(session: &Session, exchange: &'e Exchange, reached: Reached) -> Option<Failed<'e>> {
@@ -294,17 +295,11 @@ fn failure<'e>(session: &Session, exchange: &'e Exchange, reached: Reached) -> O
         reached,
         idempotent: is_idempotent(session, exchange),
         replayable: !session.as_ref().retry_buffer_truncated(),
-        made: made(exchange),
+        made: u32::try_from(exchange.attempts.len() + 1 - exchange.made_before).unwrap_or(u32::MAX),
         delivered: exchange.delivered() + u32::from(reached != Reached::Nothing),
         left: exchange.left(),
         others: exchange.upstream()?.has_others(&exchange.tried),
     })
-}
-
-/// Attempts with the present one. Those that reached nobody count only until an endpoint was waited for.
-fn made(exchange: &Exchange) -> u32 {
-    let made = exchange.attempts.len() + 1 - exchange.forgiven;
-    u32::try_from(made).unwrap_or(u32::MAX)
 }
 
 /// How far an attempt came that met this trouble; `begun`: something of an answer has reached the client.

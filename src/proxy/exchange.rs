@@ -44,8 +44,8 @@ pub struct Exchange {
     pub(super) pinned: Option<SeatId>,
     /// What comes before the next attempt.
     pub(super) pause: Pause,
-    /// Attempts that reached nobody before an endpoint was last waited for.
-    pub(super) forgiven: usize,
+    /// How many attempts there were when an endpoint was last waited for.
+    pub(super) made_before: usize,
     /// When waiting for an endpoint to come back is over.
     pub(super) wait_until: Option<Instant>,
     /// Pingora has asked for an endpoint: from here on it does not keep the client's connection after a failure.
@@ -131,7 +131,7 @@ impl Exchange {
             key: None,
             pinned: None,
             pause: Pause::Nothing,
-            forgiven: 0,
+            made_before: 0,
             wait_until: None,
             called: false,
             present: None,
@@ -215,7 +215,7 @@ impl Exchange {
     /// Everybody may be tried again: an endpoint has come back. What was delivered once counts for ever.
     pub(super) fn start_afresh(&mut self) {
         self.tried = Tried::default();
-        self.forgiven = self.attempts.iter().filter(|attempt| !attempt.delivered).count();
+        self.made_before = self.attempts.len();
     }
 
     /// Ends the attempt under way: its lease goes back, its outcome is counted.

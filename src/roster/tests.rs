@@ -186,16 +186,22 @@ fn a_trial_that_fails_costs_more_time_than_the_last() {
     assert!(play.get().unwrap().trial);
 }
 
-/// The first trial has no end, so there is a second, which goes well; what becomes of the first is then one failure.
-#[test]
-fn a_trial_that_is_late_decides_nothing_any_more() {
+/// The second of three, ejected and half-open: a first trial that is overdue, and the one that follows it.
+fn two_trials() -> (Play, Choice<u8>, Choice<u8>) {
     let mut play = Play::round_robin(POLICY, 3);
     play.fail(2, 3);
     play.pass(Duration::from_secs(10));
-    let endless = play.get().unwrap();
+    let first = play.get().unwrap();
     play.pass(Duration::from_secs(11));
     let second = play.get().unwrap();
-    assert!(endless.trial && second.trial);
+    assert!(first.trial && second.trial);
+    (play, first, second)
+}
+
+/// The first trial has no end, so there is a second, which goes well; what becomes of the first is then one failure.
+#[test]
+fn a_trial_that_is_late_decides_nothing_any_more() {
+    let (mut play, endless, second) = two_trials();
     play.end(second, WELL);
     let events = play.end(endless, Ended::Silent);
     assert!(events.iter().all(|event| !matches!(event, Event::Ejected(..))), "{events:?}");
@@ -206,13 +212,7 @@ fn a_trial_that_is_late_decides_nothing_any_more() {
 #[test]
 fn a_trial_that_ends_within_the_next_ejection_does_not_end_that() {
     for ended in [WELL, Ended::Silent] {
-        let mut play = Play::round_robin(POLICY, 3);
-        play.fail(2, 3);
-        play.pass(Duration::from_secs(10));
-        let tunnel = play.get().unwrap();
-        play.pass(Duration::from_secs(11));
-        let second = play.get().unwrap();
-        assert!(tunnel.trial && second.trial);
+        let (mut play, tunnel, second) = two_trials();
         play.end(second, Ended::Silent);
         play.pass(Duration::from_secs(19));
         let events = play.end(tunnel, ended);

@@ -11,7 +11,8 @@ use crate::limits;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
-    /// In all, the first included; 1 means never again.
+    /// How often it is sent, the first time included; 1 means never again. Servers that refuse the connection, which cost
+    /// nothing, are passed over as often, and then waited for.
     #[schemars(range(min = 1, max = limits::ATTEMPTS))]
     pub attempts: u32,
     /// What is tried again. `connect`: no connection, so that nothing was sent. `reset`: it broke before an answer,
