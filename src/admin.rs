@@ -96,7 +96,7 @@ mod tests {
                 format: plan::AccessLogFormat::Json,
                 output: plan::AccessLogOutput::Off,
             },
-            process: plan::Process { threads: None, drain_timeout: std::time::Duration::ZERO },
+            process: plan::Process::default(),
         };
         let log = AccessLog::open(Format::Json, &Output::Off, metrics.access_log_dropped().clone()).unwrap();
         Runtime::new(Snapshot::build(plan, 7, Clock::start(), &metrics), metrics, log)

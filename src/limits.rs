@@ -140,3 +140,34 @@ pub const ADMIN_CONNECTIONS: usize = 64;
 
 /// Oldest connection to the admin address. One bound for the idle, the slow and the dead; a scraper simply connects anew.
 pub const ADMIN_CONNECTION_AGE: Duration = Duration::from_secs(60);
+
+/// Largest message between supervisor and worker. A configuration of [`CONFIG_BYTES`] and the list of what it changes fit.
+pub const WIRE_BODY_BYTES: usize = 32 * 1024 * 1024;
+
+/// Larger messages go in a file beside the frame: a datagram must fit into a socket's buffer, which is about 200 KiB.
+pub const WIRE_INLINE_BYTES: usize = 48 * 1024;
+
+/// Most descriptors with one message; the kernel takes 253 (`SCM_MAX_FD`). More sockets take more messages.
+pub const WIRE_DESCRIPTORS: usize = 128;
+
+/// A worker that serves and was not heard to be well for so long is killed and replaced. It answers on the threads that
+/// serve, once a second, so this is far beyond what load can do; but a machine that was suspended needs a moment.
+pub const HANG: Duration = Duration::from_secs(30);
+
+/// The same for one that was just upgraded: there is somebody to go back to.
+pub const HANG_ON_PROBATION: Duration = Duration::from_secs(4);
+
+/// How long a worker may take to end after the time at which it should have.
+pub const KILL_GRACE: Duration = Duration::from_secs(5);
+
+/// The pause before a second crash within [`CRASH_FORGIVEN`] is answered with another worker; doubled each time.
+pub const CRASH_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest such pause: no client waits longer, and no machine starts more than a worker in five seconds.
+pub const CRASH_PAUSE_MOST: Duration = Duration::from_secs(5);
+
+/// A worker that has served for so long has proved that it can.
+pub const CRASH_FORGIVEN: Duration = Duration::from_secs(60);
+
+/// How long a worker's request to itself may take: it waits for nobody.
+pub const OWN_REQUEST: Duration = Duration::from_secs(2);

@@ -29,19 +29,27 @@ use crate::hygiene::forwarding::{ClientAddress, Scheme};
 use crate::hygiene::framing::Framing;
 use crate::hygiene::request_head::Marks;
 use crate::limit::{Census, Client};
+use crate::limits::OWN_REQUEST;
 use crate::observe::metrics::{Held, ListenerMetrics, Metrics, Refusal};
 use crate::plan;
 
-/// One listener at work: its bounds, who is connected, and whether it is draining.
+/// One listener at work, as its configuration wants it now: its bounds, who is connected, and whether it is draining.
 #[derive(Debug)]
 pub struct Door {
     plan: plan::Listener,
     metrics: ListenerMetrics,
+    visitors: Arc<Visitors>,
+    draining: watch::Receiver<bool>,
+}
+
+/// Those who are connected, whatever bounds they came in under.
+#[derive(Debug)]
+struct Visitors {
     open: AtomicUsize,
     census: Mutex<Census>,
     linger: Arc<Linger>,
     tracker: TaskTracker,
-    draining: watch::Receiver<bool>,
+    drain: watch::Sender<bool>,
 }
 
 /// What the proxy is told of a request beside its head.
@@ -114,21 +122,42 @@ impl Memory {
 
 impl Door {
     /// A door that nobody has come through yet. Its connections are counted in `tracker` until the last one ends.
-    pub fn new(
-        plan: &plan::Listener,
-        metrics: &Metrics,
-        tracker: TaskTracker,
-        draining: watch::Receiver<bool>,
-    ) -> Arc<Door> {
-        Arc::new(Door {
-            plan: plan.clone(),
-            metrics: metrics.listener(&plan.name),
+    pub fn new(plan: &plan::Listener, metrics: &Metrics, tracker: TaskTracker) -> Arc<Door> {
+        Door::with(plan, metrics.listener(&plan.name), tracker)
+    }
+
+    fn with(plan: &plan::Listener, metrics: ListenerMetrics, tracker: TaskTracker) -> Arc<Door> {
+        let (drain, draining) = watch::channel(false);
+        let visitors = Arc::new(Visitors {
             open: AtomicUsize::new(0),
             census: Mutex::default(),
             linger: Linger::new(tracker.clone()),
             tracker,
-            draining,
-        })
+            drain,
+        });
+        Arc::new(Door { plan: plan.clone(), metrics, visitors, draining })
+    }
+
+    /// The same listener with other bounds. Those who are connected count, and keep the bounds that they came in under.
+    pub fn renewed(&self, plan: &plan::Listener, metrics: &Metrics) -> Arc<Door> {
+        let metrics = metrics.listener(&plan.name);
+        let (visitors, draining) = (self.visitors.clone(), self.draining.clone());
+        Arc::new(Door { plan: plan.clone(), metrics, visitors, draining })
+    }
+
+    /// The door that the worker itself comes through, to see that it serves. It is in no configuration, no metric and no log.
+    pub fn own() -> Arc<Door> {
+        Door::with(&own(), ListenerMetrics::unseen(), TaskTracker::new())
+    }
+
+    /// Tells clients to go: kept-alive ones with their next answer.
+    pub fn drain(&self) {
+        self.visitors.drain.send_replace(true);
+    }
+
+    /// Connections that are open now.
+    pub fn open(&self) -> usize {
+        self.visitors.open.load(Ordering::Relaxed)
     }
 
     /// From the configuration.
@@ -150,7 +179,7 @@ impl Door {
     fn enter(self: &Arc<Self>) -> Option<Visit> {
         let most = self.plan.limits.connections;
         let join = |open: usize| (open < most).then_some(open + 1);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join).ok()?;
+        self.visitors.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join).ok()?;
         Some(Visit { _counted: self.metrics.accept(), door: self.clone(), client: None })
     }
 
@@ -159,7 +188,7 @@ impl Door {
             return Ok(visit);
         };
         let client = Client::of(ip);
-        if !self.census.lock().admit(client, most) {
+        if !self.visitors.census.lock().admit(client, most) {
             return Err(Refusal::ClientIp);
         }
         visit.client = Some(client);
@@ -177,9 +206,25 @@ struct Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.door.open.fetch_sub(1, Ordering::Relaxed);
+        self.door.visitors.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(client) = self.client {
-            self.door.census.lock().leave(client);
+            self.door.visitors.census.lock().leave(client);
         }
     }
+}
+
+/// Bounds for one connection at a time that asks for next to nothing.
+fn own() -> plan::Listener {
+    let limits = plan::ListenerLimits {
+        connections: 8,
+        connections_per_ip: None,
+        backlog: 8,
+        header_bytes: 4096,
+        header_count: 16,
+        uri_bytes: 1024,
+        body_bytes: Some(0),
+    };
+    let soon = OWN_REQUEST;
+    let timeouts = plan::ListenerTimeouts { header: soon, idle: soon, read: soon, write: soon };
+    plan::Listener { name: "".into(), address: plan::Address::Unix("/".into()), limits, timeouts }
 }

@@ -236,10 +236,12 @@ pub enum AccessLogOutput {
 }
 
 /// The worker.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Process {
     /// Threads that serve traffic; `None` is one for each core of the machine that it will run on.
     pub threads: Option<usize>,
+    /// How long a stopping worker goes on accepting, while `/ready` fails.
+    pub lame_duck: Duration,
     /// How long a stopping worker waits for its clients.
     pub drain_timeout: Duration,
 }

@@ -40,7 +40,10 @@ pub struct Process {
     /// Threads that serve traffic. Left out, one for each core.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
-    /// How long a stopping worker waits for its clients. It ends as soon as the last one is gone.
+    /// How long a stopping worker goes on accepting while `/ready` fails already, so that load balancers can take it out
+    /// first. Left out, not at all.
+    pub lame_duck: Option<Duration>,
+    /// How long a stopping worker waits for its clients, once it accepts no more. It ends as soon as the last one is gone.
     pub drain_timeout: Duration,
 }
 
@@ -48,6 +51,8 @@ impl Default for Process {
     fn default() -> Process {
         Process {
             threads: None,
+            // Only the operator knows how often the balancer asks, if there is one.
+            lame_duck: None,
             // Long enough for a slow answer and its retry, shorter than the patience of most orchestrators.
             drain_timeout: Duration::from_secs(60),
         }

@@ -4,8 +4,10 @@
 //! of descriptors or memory passes, and until it does the kernel's backlog holds the clients.
 //!
 //! To a client, a connection that waits in the backlog is made: its request is on the way already, and closing the
-//! socket would reset it. So when its listener drains, a loop first [shuts](Listener::shut) it, takes in and serves
-//! those who were on their way, and only then closes it. Connections that were accepted live on.
+//! socket would reset it. So when a listener is to [close](Ending::Close), its loop first [shuts](Listener::shut) it, takes
+//! in and serves those who were on their way, and only then closes it. Where another worker follows on the same socket
+//! ([`Ending::HandOver`]) there is nothing to shut, and who waits in the backlog is the other's. Connections that were
+//! accepted live on either way.
 
 use std::io;
 use std::sync::Arc;
@@ -16,15 +18,15 @@ use log::{debug, warn};
 use pingora::apps::HttpServerApp;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
-use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Door;
 use super::connection::Connection;
 use super::refuse;
 use super::socket::{Bound, Listener, Peer, Transport};
-use crate::limits;
 use crate::runtime::{Runtime, tasks};
 
 /// How long a loop rests when the system has run out of something.
@@ -35,69 +37,54 @@ const REST: Duration = Duration::from_millis(100);
 /// heard tries again.
 const HANDSHAKE: Duration = Duration::from_millis(100);
 
-/// How far a service has come that was told to start.
-#[derive(Clone, Debug)]
-pub enum Opening {
-    /// Nobody is accepted yet.
-    UnderWay,
-    /// Clients are accepted.
-    Done,
-    /// They never will be.
-    Failed {
-        /// Of which listener.
-        name: Arc<str>,
-        /// Why not.
-        source: Arc<io::Error>,
-    },
+/// Whether a listener's loop goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It does.
+    Open,
+    /// It ends; another worker has the socket, too.
+    HandOver,
+    /// It ends, and so does the socket.
+    Close,
 }
 
-/// All listeners of a worker.
-pub struct Accept<App> {
-    entrances: Vec<Entrance>,
-    app: Arc<App>,
-    runtime: Arc<Runtime>,
-    threads: usize,
-    opening: watch::Sender<Opening>,
+/// What is given to the service, from any thread.
+#[derive(Debug)]
+pub enum Call {
+    /// A listener to accept from.
+    Open(Entrance),
+    /// The worker's own connection, to see that it is served.
+    Own(UnixStream),
 }
 
 /// A listener before its loop runs. It counts as a loop already: whoever waits for the last loop does not miss those
 /// that are about to start.
-struct Entrance {
-    door: Arc<Door>,
-    bound: Bound,
-    counted: TaskTrackerToken,
+#[derive(Debug)]
+pub struct Entrance {
+    /// Its present bounds.
+    pub door: watch::Receiver<Arc<Door>>,
+    /// Its socket.
+    pub bound: Bound,
+    /// Whether it goes on; a sender that is gone closes it.
+    pub ending: watch::Receiver<Ending>,
+    /// Until the socket is closed.
+    pub counted: TaskTrackerToken,
+    /// Is told whether clients are accepted.
+    pub opened: oneshot::Sender<io::Result<()>>,
+}
+
+/// The service that accepts, and serves what it has accepted.
+pub struct Accept<App> {
+    calls: mpsc::Receiver<Call>,
+    app: Arc<App>,
+    runtime: Arc<Runtime>,
+    threads: usize,
 }
 
 impl<App> Accept<App> {
-    /// A service that serves `doors` with `app` on `threads` threads. `opening` says when every loop runs; `loops`
-    /// counts them, until each has closed its socket.
-    pub fn new(
-        doors: Vec<(Arc<Door>, Bound)>,
-        app: Arc<App>,
-        runtime: Arc<Runtime>,
-        threads: usize,
-        opening: watch::Sender<Opening>,
-        loops: &TaskTracker,
-    ) -> Accept<App> {
-        let entrance = |(door, bound)| Entrance { door, bound, counted: loops.token() };
-        let entrances = doors.into_iter().map(entrance).collect();
-        Accept { entrances, app, runtime, threads, opening }
-    }
-}
-
-impl<App> Accept<App> {
-    /// Clients wait in the backlog until it is known which endpoints can serve them; but not when the process is to end.
-    async fn first_round(&self) {
-        let drained = async {
-            match self.entrances.first() {
-                Some(entrance) => drained(&mut entrance.door.draining.clone()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = tasks::first_round(self.runtime.clone(), limits::FIRST_ROUND) => {}
-            () = drained => {}
-        }
+    /// A service that does what is called for with `app` on `threads` threads.
+    pub fn new(calls: mpsc::Receiver<Call>, app: Arc<App>, runtime: Arc<Runtime>, threads: usize) -> Accept<App> {
+        Accept { calls, app, runtime, threads }
     }
 }
 
@@ -107,23 +94,19 @@ where
     App: HttpServerApp + Send + Sync + 'static,
 {
     async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
-        self.first_round().await;
-        let opened = self.entrances.drain(..).map(open).collect::<Result<Vec<_>, _>>();
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err(failed) => return drop(self.opening.send_replace(failed)),
-        };
-        let mut loops = tokio::task::JoinSet::new();
-        for (listener, door, counted) in opened {
-            let (app, runtime) = (self.app.clone(), self.runtime.clone());
-            loops.spawn(async move {
-                accept(listener, door, app, runtime).await;
-                drop(counted);
-            });
-        }
+        let mut loops = JoinSet::new();
         loops.spawn(tasks::tick(self.runtime.clone()));
-        self.opening.send_replace(Opening::Done);
-        let _ = shutdown.changed().await; // the runtime ends with this service: it lasts as long as the process
+        let own = Door::own();
+        loop {
+            tokio::select! {
+                _ = shutdown.changed() => return, // the runtime ends with this service: it lasts as long as the process
+                Some(call) = self.calls.recv() => match call {
+                    Call::Open(entrance) => open(entrance, &self.app, &self.runtime, &mut loops),
+                    Call::Own(stream) => receive((Transport::Unix(stream), Peer::Own), &own, &self.app, &self.runtime),
+                },
+                Some(_) = loops.join_next() => {}
+            }
+        }
     }
 
     fn name(&self) -> &str {
@@ -135,32 +118,48 @@ where
     }
 }
 
-fn open(entrance: Entrance) -> Result<(Listener, Arc<Door>, TaskTrackerToken), Opening> {
-    let Entrance { door, bound, counted } = entrance;
-    match bound.into_listener() {
-        Ok(listener) => Ok((listener, door, counted)),
-        Err(source) => Err(Opening::Failed { name: door.plan().name.clone(), source: Arc::new(source) }),
-    }
-}
-
-async fn accept<App>(mut listener: Listener, door: Arc<Door>, app: Arc<App>, runtime: Arc<Runtime>)
+fn open<App>(entrance: Entrance, app: &Arc<App>, runtime: &Arc<Runtime>, loops: &mut JoinSet<()>)
 where
     App: HttpServerApp + Send + Sync + 'static,
 {
-    let receive = |(transport, peer)| receive(transport, peer, &door, &app, &runtime);
-    let mut draining = door.draining.clone();
-    accept_until(drained(&mut draining), &listener, &door, receive).await;
-    if let Err(failed) = listener.shut() {
-        debug!("listener {}: open to the last moment: {failed}", door.plan().name);
+    let Entrance { door, bound, mut ending, counted, opened } = entrance;
+    let listener = match bound.into_listener() {
+        Ok(listener) => listener,
+        Err(failed) => return drop(opened.send(Err(failed))),
+    };
+    let (app, runtime) = (app.clone(), runtime.clone());
+    loops.spawn(async move {
+        let _ = opened.send(Ok(())); // whoever asked may have given up
+        accept(&listener, &door, &mut ending, &app, &runtime).await;
+        drop((listener, counted));
+    });
+}
+
+async fn accept<App>(
+    listener: &Listener,
+    door: &watch::Receiver<Arc<Door>>,
+    ending: &mut watch::Receiver<Ending>,
+    app: &Arc<App>,
+    runtime: &Arc<Runtime>,
+) where
+    App: HttpServerApp + Send + Sync + 'static,
+{
+    let receive = |accepted| receive(accepted, &door.borrow().clone(), app, runtime);
+    accept_until(ended(ending), listener, door, receive).await;
+    if *ending.borrow() == Ending::HandOver {
+        return;
     }
-    accept_until(tokio::time::sleep(HANDSHAKE), &listener, &door, receive).await;
-    accept_queued(&listener, &door, receive);
+    if let Err(failed) = listener.shut() {
+        debug!("listener {}: open to the last moment: {failed}", door.borrow().plan().name);
+    }
+    accept_until(tokio::time::sleep(HANDSHAKE), listener, door, receive).await;
+    accept_queued(listener, door, receive);
 }
 
 async fn accept_until(
     end: impl Future<Output = ()>,
     listener: &Listener,
-    door: &Door,
+    door: &watch::Receiver<Arc<Door>>,
     receive: impl Fn((Transport, Peer)),
 ) {
     tokio::pin!(end);
@@ -170,7 +169,10 @@ async fn accept_until(
             () = &mut end => return,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => receive(accepted),
-                Err(failed) => rest(door, &failed).await,
+                Err(failed) => {
+                    let name = door.borrow().plan().name.clone();
+                    rest(&name, &failed).await;
+                }
             },
         }
     }
@@ -178,34 +180,35 @@ async fn accept_until(
 
 /// Takes what is left in the backlog; no more than fits in there, for where a listener cannot be shut it may never be
 /// empty.
-fn accept_queued(listener: &Listener, door: &Door, receive: impl Fn((Transport, Peer))) {
-    for _ in 0..=door.plan().limits.backlog {
+fn accept_queued(listener: &Listener, door: &watch::Receiver<Arc<Door>>, receive: impl Fn((Transport, Peer))) {
+    let (backlog, name) = (door.borrow().plan().limits.backlog, door.borrow().plan().name.clone());
+    for _ in 0..=backlog {
         match listener.accept_queued() {
             Ok(accepted) => receive(accepted),
             Err(failed) if failed.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(failed) if failed.kind() == io::ErrorKind::WouldBlock => return,
-            Err(failed) => return warn!("listener {}: clients are cut: {failed}", door.plan().name),
+            Err(failed) => return warn!("listener {name}: clients are cut: {failed}"),
         }
     }
 }
 
-async fn drained(draining: &mut watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await; // a sender that is gone drains too
+async fn ended(ending: &mut watch::Receiver<Ending>) {
+    let _ = ending.wait_for(|ending| *ending != Ending::Open).await; // a sender that is gone ends it too
 }
 
-fn receive<App>(transport: Transport, peer: Peer, door: &Arc<Door>, app: &Arc<App>, runtime: &Arc<Runtime>)
+fn receive<App>((transport, peer): (Transport, Peer), door: &Arc<Door>, app: &Arc<App>, runtime: &Arc<Runtime>)
 where
     App: HttpServerApp + Send + Sync + 'static,
 {
     match door.admit(peer) {
         Ok(visit) => {
             let connection = Connection::new(transport, peer, visit, runtime.clone());
-            door.tracker.spawn(connection.serve(app.clone()));
+            door.visitors.tracker.spawn(connection.serve(app.clone()));
         }
         Err(reason) => {
             door.metrics.refuse(reason);
             let (door, runtime) = (door.clone(), runtime.clone());
-            door.clone().tracker.spawn(async move {
+            door.clone().visitors.tracker.spawn(async move {
                 refuse::turn_away(transport, &door, peer, &runtime).await;
             });
         }
@@ -214,46 +217,31 @@ where
 
 /// A client that gave up before it was accepted is nobody's trouble; anything else needs a pause, so that the loop does
 /// not turn at full speed while the system has nothing to give.
-async fn rest(door: &Door, failed: &io::Error) {
+async fn rest(name: &str, failed: &io::Error) {
     if failed.kind() == io::ErrorKind::ConnectionAborted {
         return;
     }
-    warn!("listener {}: no connection can be accepted: {failed}", door.plan().name);
+    warn!("listener {name}: no connection can be accepted: {failed}");
     tokio::time::sleep(REST).await;
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::listen::socket::tests::unwatchable;
-    use crate::observe::metrics::Metrics;
-    use crate::plan;
-
-    fn door() -> Arc<Door> {
-        let second = Duration::from_secs(1);
-        let plan = plan::Listener {
-            name: "web".into(),
-            address: plan::Address::Unix("/".into()),
-            limits: plan::ListenerLimits {
-                connections: 1,
-                connections_per_ip: None,
-                backlog: 1,
-                header_bytes: 1,
-                header_count: 1,
-                uri_bytes: 1,
-                body_bytes: None,
-            },
-            timeouts: plan::ListenerTimeouts { header: second, idle: second, read: second, write: second },
-        };
-        Door::new(&plan, &Metrics::new(), TaskTracker::new(), watch::channel(false).1)
-    }
+    use tokio_util::task::TaskTracker;
 
     #[tokio::test]
-    async fn a_listener_that_cannot_be_opened_says_which_and_holds_nobody_up() {
+    async fn a_listener_that_cannot_be_opened_says_so_and_holds_nobody_up() {
         let loops = TaskTracker::new();
-        let entrance = Entrance { door: door(), bound: unwatchable(), counted: loops.token() };
-        let failed = open(entrance).err();
-        assert!(matches!(&failed, Some(Opening::Failed { name, .. }) if **name == *"web"), "{failed:?}");
-        assert!(loops.is_empty());
+        let (opened, told) = oneshot::channel();
+        let (_door, door) = watch::channel(Door::own());
+        let (_ending, ending) = watch::channel(Ending::Open);
+        let entrance = Entrance { door, bound: unwatchable(), ending, counted: loops.token(), opened };
+        let Entrance { bound, counted, opened, .. } = entrance;
+        drop(opened.send(bound.into_listener().map(drop)));
+        drop(counted);
+        assert!(told.await.unwrap().is_err() && loops.is_empty());
     }
 }

@@ -80,7 +80,7 @@ impl Connection {
     pub(super) fn new(transport: Transport, peer: Peer, visit: Visit, runtime: Arc<Runtime>) -> Connection {
         let door = &visit.door;
         let port = transport.local_port();
-        let client = Client::new(transport, door.plan.timeouts.clone(), door.linger.clone());
+        let client = Client::new(transport, door.plan.timeouts.clone(), door.visitors.linger.clone());
         let memory = Arc::default();
         Connection { client: Box::new(client), visit, peer, port, runtime, memory }
     }

@@ -138,6 +138,9 @@ fn protocol_of(word: &[u8]) -> Option<&str> {
 
 /// Leaves a count and a line.
 pub(super) fn record(runtime: &Runtime, door: &Door, peer: Peer, trace: &Trace<'_>) {
+    if peer == Peer::Own {
+        return;
+    }
     let took = trace.started.elapsed();
     let snapshot = runtime.snapshot();
     snapshot.route_metrics(None).finished(trace.status, took);
@@ -174,7 +177,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) async fn turn_away(mut transport: Transport, door: &Door, peer: Peer, runtime: &Runtime) {
     let answer = Refused::overloaded().answer(runtime, door, peer, b"");
     if let Ok(Ok(())) = tokio::time::timeout(FAREWELL, transport.write_all(&answer)).await {
-        door.linger.close(transport);
+        door.visitors.linger.close(transport);
     }
 }
 

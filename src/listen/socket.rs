@@ -1,22 +1,19 @@
-//! Sockets that clients connect to: how they are opened, and the two kinds of stream that they give.
+//! Sockets that clients connect to, and the two kinds of stream that they give.
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::plan::Address;
 
-/// A bound and listening socket, not yet part of a runtime.
+/// A listening socket, not yet part of a runtime.
 #[derive(Debug)]
 pub struct Bound {
     socket: Socket,
@@ -24,19 +21,9 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Opens a socket. IPv6 sockets take IPv6 only, so that `0.0.0.0:80` and `[::]:80` can stand side by side. A unix
-    /// socket's file that nobody listens on any more is replaced.
-    ///
-    /// # Errors
-    /// The address is in use or not ours, the path is taken or cannot be written.
-    pub fn open(address: &Address, backlog: u32) -> io::Result<Bound> {
-        let socket = match address {
-            Address::Tcp(at) => tcp(*at)?,
-            Address::Unix(path) => unix(path)?,
-        };
-        socket.set_nonblocking(true)?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Ok(Bound { socket, address: address.clone() })
+    /// One that was opened for this address, by whomever.
+    pub fn new(socket: OwnedFd, address: Address) -> Bound {
+        Bound { socket: socket.into(), address }
     }
 
     /// Where clients connect; the real port where the configuration said 0.
@@ -54,37 +41,9 @@ impl Bound {
     pub fn into_listener(self) -> io::Result<Listener> {
         Ok(match self.address {
             Address::Tcp(_) => Listener::Tcp(TcpListener::from_std(self.socket.into())?),
-            Address::Unix(path) => {
-                Listener::Unix(UnixListener::from_std(self.socket.into())?, Some(Unlink(path)))
-            }
+            Address::Unix(_) => Listener::Unix(UnixListener::from_std(self.socket.into())?),
         })
     }
-}
-
-fn tcp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())?;
-    Ok(socket)
-}
-
-fn unix(path: &Path) -> io::Result<Socket> {
-    if is_left_over(path) {
-        fs::remove_file(path)?;
-    }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&socket2::SockAddr::unix(path)?)?;
-    Ok(socket)
-}
-
-/// Whether `path` is a socket that nobody listens on, and nothing else: what is not a socket is never removed.
-fn is_left_over(path: &Path) -> bool {
-    let socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
 }
 
 /// A listening socket.
@@ -92,18 +51,8 @@ fn is_left_over(path: &Path) -> bool {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// Unix; its file goes when it is shut, or when it goes.
-    Unix(UnixListener, Option<Unlink>),
-}
-
-/// Removes a socket's file when dropped.
-#[derive(Debug)]
-pub struct Unlink(PathBuf);
-
-impl Drop for Unlink {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0); // gone already is as good
-    }
+    /// Unix.
+    Unix(UnixListener),
 }
 
 impl Listener {
@@ -118,7 +67,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 Ok((Transport::Tcp(stream), Peer::Ip(peer)))
             }
-            Listener::Unix(listener, _) => Ok((Transport::Unix(listener.accept().await?.0), Peer::Unix)),
+            Listener::Unix(listener) => Ok((Transport::Unix(listener.accept().await?.0), Peer::Unix)),
         }
     }
 
@@ -129,7 +78,7 @@ impl Listener {
     pub fn accept_queued(&self) -> io::Result<(Transport, Peer)> {
         let (socket, address) = match self {
             Listener::Tcp(listener) => SockRef::from(listener).accept(),
-            Listener::Unix(listener, _) => SockRef::from(listener).accept(),
+            Listener::Unix(listener) => SockRef::from(listener).accept(),
         }?;
         socket.set_nonblocking(true)?;
         let Some(peer) = address.as_socket() else {
@@ -142,20 +91,17 @@ impl Listener {
     /// From now on no connection can be begun; those that were begun can still be completed and accepted.
     ///
     /// Closing a listening socket resets what is in its queue, and between the last accept and the close there is
-    /// always room for one more. So the way to the socket is closed first: the file of a unix socket is removed, and
-    /// TCP drops every segment that opens a connection. Its client sends it again after a second, and is refused then,
-    /// or is let in by a successor on the same port. The filter belongs to the socket: one that is shared with a
-    /// successor must not be shut.
+    /// always room for one more. So the way to the socket is closed first: TCP drops every segment that opens a connection.
+    /// Its client sends it again after a second, and is refused then, or is let in by a successor on the same port. The
+    /// filter belongs to the socket: one that is shared with a successor must not be shut. The way to a unix socket is its
+    /// file, which whoever opened it has removed by now.
     ///
     /// # Errors
     /// The kernel takes no filter: connections can be begun until the socket is closed.
-    pub fn shut(&mut self) -> io::Result<()> {
+    pub fn shut(&self) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => drop_openings(listener),
-            Listener::Unix(_, file) => {
-                drop(file.take());
-                Ok(())
-            }
+            Listener::Unix(_) => Ok(()),
         }
     }
 }
@@ -188,6 +134,8 @@ pub enum Peer {
     Ip(SocketAddr),
     /// Over a unix socket.
     Unix,
+    /// The worker itself, which wants to see that it serves.
+    Own,
 }
 
 impl Peer {
@@ -195,7 +143,7 @@ impl Peer {
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Peer::Ip(address) => Some(address.ip().to_canonical()),
-            Peer::Unix => None,
+            Peer::Unix | Peer::Own => None,
         }
     }
 }
@@ -294,16 +242,6 @@ pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn a_socket_file_that_nobody_listens_on_is_replaced_and_a_live_one_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let address = Address::Unix(dir.path().join("s"));
-        let first = Bound::open(&address, 8).unwrap();
-        assert_eq!(Bound::open(&address, 8).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(first);
-        assert!(Bound::open(&address, 8).is_ok());
-    }
-
     /// A socket that no runtime can watch, since it is a file.
     pub(in crate::listen) fn unwatchable() -> Bound {
         let file = std::os::fd::OwnedFd::from(tempfile::tempfile().unwrap());
@@ -314,23 +252,16 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn a_shut_listener_has_its_queue_and_nobody_new() {
-        let bound = Bound::open(&Address::Tcp("127.0.0.1:0".parse().unwrap()), 8).unwrap();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let bound = Bound::new(crate::sockets::tcp(address, 8).unwrap(), Address::Tcp(address));
         let Address::Tcp(at) = bound.address() else { unreachable!() };
         let connect = || std::net::TcpStream::connect_timeout(&at, Duration::from_millis(50));
-        let mut listener = bound.into_listener().unwrap();
+        let listener = bound.into_listener().unwrap();
         let early = connect().unwrap();
         listener.shut().unwrap();
         assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut);
         let (_, peer) = listener.accept_queued().unwrap();
         assert_eq!(peer, Peer::Ip(early.local_addr().unwrap()));
         assert_eq!(listener.accept_queued().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    }
-
-    #[test]
-    fn both_families_of_any_address_can_share_a_port() {
-        let v4 = Bound::open(&Address::Tcp("0.0.0.0:0".parse().unwrap()), 8).unwrap();
-        let Address::Tcp(at) = v4.address() else { unreachable!() };
-        let v6 = Address::Tcp(format!("[::]:{}", at.port()).parse().unwrap());
-        assert!(Bound::open(&v6, 8).is_ok());
     }
 }

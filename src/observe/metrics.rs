@@ -170,6 +170,11 @@ pub struct ListenerMetrics {
 }
 
 impl ListenerMetrics {
+    /// What nobody is told.
+    pub fn unseen() -> ListenerMetrics {
+        Metrics::new().listener("")
+    }
+
     /// Counts a connection as accepted, and as open until the guard is dropped.
     pub fn accept(&self) -> Held {
         self.accepted.inc();

@@ -80,8 +80,12 @@ fn plan_access_log(log: &process::AccessLog) -> AccessLog {
 }
 
 fn plan_process(process: &process::Process) -> Process {
-    let process::Process { threads, drain_timeout } = process;
-    Process { threads: *threads, drain_timeout: drain_timeout.as_std() }
+    let process::Process { threads, lame_duck, drain_timeout } = process;
+    Process {
+        threads: *threads,
+        lame_duck: lame_duck.map(|duration| duration.as_std()).unwrap_or_default(),
+        drain_timeout: drain_timeout.as_std(),
+    }
 }
 
 /// Names that metrics and logs tell things apart by.

@@ -49,6 +49,9 @@ pub(super) async fn arrive(session: &mut Session, exchange: &mut Exchange) -> Re
         return Err(exchange.fail(Cause::Internal, None));
     }
     identify(session, exchange);
+    if exchange.is_own() {
+        return give(session, exchange, StatusCode::NO_CONTENT, &[], Bytes::new()).await.map(|()| true);
+    }
     let route = find(session, exchange)?;
     exchange.route = Some(route);
     bound_body(exchange)?;

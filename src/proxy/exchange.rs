@@ -14,6 +14,7 @@ use crate::failure::Cause;
 use crate::health::tally::Ended;
 use crate::hygiene::request_head::Marks;
 use crate::listen::client::Note;
+use crate::listen::socket::Peer;
 use crate::listen::{Arrival, Told};
 use crate::observe::metrics::Outcome;
 use crate::plan::{Action, Forward, Route};
@@ -158,6 +159,11 @@ impl Exchange {
     pub(super) fn marks(&self) -> Marks {
         const ANY: Marks = Marks { request_id: true, forwarding: true, grpc_timeout: true, expect: true };
         self.arrival.as_ref().map_or(ANY, |arrival| arrival.marks)
+    }
+
+    /// Whether the worker itself asks, to see that it serves.
+    pub fn is_own(&self) -> bool {
+        self.arrival.as_ref().is_some_and(|arrival| arrival.peer == Peer::Own)
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -19,6 +19,9 @@ pub(super) fn finish(session: &Session, exchange: &mut Exchange, runtime: &Runti
     let now = Instant::now();
     exchange.close_attempt(cause == Some(Cause::ClientClosed), now);
     exchange.permit = None;
+    if exchange.is_own() {
+        return;
+    }
     if let Some(cause) = cause {
         runtime.metrics().cause(cause).inc();
     }

@@ -1,0 +1,90 @@
+//! Listening sockets: how they are opened, whoever owns them.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// Opens a TCP socket. One for IPv6 takes IPv6 only, so that `0.0.0.0:80` and `[::]:80` can stand side by side.
+///
+/// # Errors
+/// The address is in use or not ours.
+pub fn tcp(address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    listen(socket, backlog)
+}
+
+/// Opens a unix socket. A file that nobody listens on any more is replaced.
+///
+/// # Errors
+/// The path is taken or cannot be written.
+pub fn unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
+    if is_left_over(path) {
+        fs::remove_file(path)?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    listen(socket, backlog)
+}
+
+fn listen(socket: Socket, backlog: u32) -> io::Result<OwnedFd> {
+    socket.set_nonblocking(true)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Gives a listening socket another backlog.
+///
+/// # Errors
+/// It is no listening socket.
+pub fn set_backlog(socket: &OwnedFd, backlog: u32) -> io::Result<()> {
+    SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+}
+
+/// Whether `path` is a socket that nobody listens on, and nothing else: what is not a socket is never removed.
+fn is_left_over(path: &Path) -> bool {
+    let socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_socket_file_that_nobody_listens_on_is_replaced_and_a_live_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let first = unix(&path, 8).unwrap();
+        assert_eq!(unix(&path, 8).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        assert!(unix(&path, 8).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("precious");
+        fs::write(&path, "x").unwrap();
+        assert!(unix(&path, 8).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "x");
+    }
+
+    #[test]
+    fn both_families_of_any_address_can_share_a_port() {
+        let v4 = tcp("0.0.0.0:0".parse().unwrap(), 8).unwrap();
+        let port = SockRef::from(&v4).local_addr().unwrap().as_socket().unwrap().port();
+        assert!(tcp(format!("[::]:{port}").parse().unwrap(), 8).is_ok());
+    }
+}
