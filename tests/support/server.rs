@@ -8,6 +8,7 @@
 //! was delivered twice is found even where both who got it are dead.
 
 mod process;
+mod slow;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
