@@ -67,17 +67,23 @@ fn a_connection_that_is_closed_under_a_request_is_found() {
     }
 }
 
-/// The server closes while nobody asks: a client nearby sees it in time, one far away may be about to send.
+/// Serves one request on each connection, and closes it so long after the answer, without a word.
+fn closing_after(millis: u64) -> Scripted {
+    Scripted::start(move |talk| {
+        serve(talk, "");
+        talk.pause(Duration::from_millis(millis));
+    })
+}
+
+/// A client nearby sees in time that its connection has been closed; one far away may have sent meanwhile. It asks again
+/// 20 to 60 ms after an answer, and is 5 ms away: most are about to at 35 ms.
 #[test]
 fn a_connection_that_is_closed_at_rest_costs_only_those_who_cannot_know() {
-    let close_soon = |talk: &mut Talk| {
-        serve(talk, "");
-        talk.pause(Duration::from_millis(12));
-    };
-    let server = Scripted::start(close_soon);
+    let server = closing_after(12);
     let near = toll_of(Traffic::none().kept(4), server.address(), 700);
     near.assert_unnoticed();
     assert!(near.reopened > 10, "\n{near}");
+    let server = closing_after(35);
     let far = toll_of(Traffic::none().distant(8), server.address(), 2000);
     assert_only(&far, &[Harm::ClosedUnder]);
 }

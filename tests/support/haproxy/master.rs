@@ -5,7 +5,7 @@
 //! again (Debian's unit says `Restart=always`). So here somebody plays systemd.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -58,6 +58,7 @@ impl Master {
         let mut socket = UnixStream::connect(self.dir.path().join("master.sock"))?;
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         socket.write_all(format!("{question}\n").as_bytes())?;
+        socket.shutdown(Shutdown::Write)?; // it waits for more questions otherwise
         let mut answer = String::new();
         socket.read_to_string(&mut answer).map(|_| answer)
     }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::super::lifecycle::{Lifecycle, wait_for};
 use super::super::process::Guard;
-use super::super::{Client, free_port, proc, until};
+use super::super::{Client, free_port, proc, run, until};
 
 /// As many as the machines have cores on which this is measured.
 const WORKERS: usize = 2;
@@ -29,7 +29,8 @@ impl Master {
         let (dir, port) = (TempDir::new().unwrap(), free_port());
         let prefix = dir.path().to_str().unwrap().to_owned();
         std::fs::write(dir.path().join("nginx.conf"), configuration(&prefix, port, servers)).unwrap();
-        let mut command = Command::new("nginx");
+        let program = run("sh", &["-c", "command -v nginx"]); // it executes itself by the name that it was called by
+        let mut command = Command::new(program.trim());
         command.args(["-p", &prefix, "-c", "nginx.conf", "-e", "error.log"]);
         assert!(command.status().unwrap().success(), "{command:?}");
         let guard = Guard::over_ids_in(&[dir.path().join("pid"), dir.path().join("pid.oldbin")]);
