@@ -15,8 +15,9 @@ mod support;
 use std::net::SocketAddr;
 
 use support::lifecycle::Lifecycle;
+use support::server::{Server, doubled_posts};
 use support::traffic::{Events, Harm, Traffic};
-use support::{Server, Tetap, haproxy, nginx};
+use support::{Tetap, haproxy, nginx};
 
 /// A proxy's name, and how to start it in front of these servers.
 type Candidate = (&'static str, fn(&[SocketAddr]) -> Box<dyn Lifecycle>);
@@ -52,12 +53,12 @@ fn measure(name: &str, start: fn(&[SocketAddr]) -> Box<dyn Lifecycle>) {
         let servers = ["a", "b"].map(Server::start);
         let mut proxy = start(&servers.each_ref().map(Server::address));
         let events = Traffic::mixed().during(proxy.address(), times, || act(proxy.as_mut()));
-        print_row(&row(name, event, times, &events));
+        print_row(&row(name, event, times, &events, doubled_posts(&servers).len()));
         eprintln!("{name}, {event}: {events}");
     }
 }
 
-const HEADINGS: [&str; 11] = [
+const HEADINGS: [&str; 12] = [
     "proxy",
     "event",
     "count",
@@ -67,12 +68,13 @@ const HEADINGS: [&str; 11] = [
     "closed under",
     "WebSockets cut",
     "transfers cut",
+    "POSTs twice",
     "slowest ms",
     "seconds",
 ];
 
 /// Failures of other kinds are in the sum, and in words on standard error.
-fn row(name: &str, event: &str, times: usize, events: &Events) -> [String; 11] {
+fn row(name: &str, event: &str, times: usize, events: &Events, doubled: usize) -> [String; 12] {
     let Events { toll, took, broken } = events;
     let count = if broken.is_some() { format!("{} of {times}", took.len()) } else { times.to_string() };
     let slowest = toll.latency().max.as_secs_f64() * 1e3;
@@ -86,12 +88,13 @@ fn row(name: &str, event: &str, times: usize, events: &Events) -> [String; 11] {
         toll.count(Harm::ClosedUnder).to_string(),
         toll.count(Harm::WebSocketCut).to_string(),
         (toll.count(Harm::UploadCut) + toll.count(Harm::DownloadCut)).to_string(),
+        doubled.to_string(),
         format!("{slowest:.0}"),
         format!("{:.1}", events.seconds()),
     ]
 }
 
-fn print_row(cells: &[String; 11]) {
+fn print_row(cells: &[String; 12]) {
     let [name, event, numbers @ ..] = cells;
     let numbers: String = numbers.iter().map(|cell| format!(" {cell:>14}")).collect();
     println!("{name:<8} {event:<12}{numbers}");

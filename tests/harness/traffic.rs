@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::support::ask::Ask;
 use crate::support::lifecycle::Lifecycle;
+use crate::support::server::doubled_posts;
 use crate::support::traffic::{Events, Harm, Toll, Traffic};
 use crate::support::websocket::{Frame, GOING_AWAY, welcome};
 use crate::support::{PATIENCE, Received, Scripted, Server, Talk, haproxy, nginx, nobody};
@@ -79,7 +80,7 @@ fn closing_after(millis: u64) -> Scripted {
 /// 20 to 60 ms after an answer, and is 5 ms away: most are about to at 35 ms.
 #[test]
 fn a_connection_that_is_closed_at_rest_costs_only_those_who_cannot_know() {
-    let server = closing_after(12);
+    let server = closing_after(0);
     let near = toll_of(Traffic::none().kept(4), server.address(), 700);
     near.assert_unnoticed();
     assert!(near.reopened > 10, "\n{near}");
@@ -254,6 +255,16 @@ fn a_server_that_is_killed_under_load_shows_up() {
     for harm in [Harm::Refused, Harm::WebSocketCut, Harm::UploadCut, Harm::DownloadCut] {
         assert!(events.toll.count(harm) > 0, "{harm:?}: {events}");
     }
+}
+
+#[test]
+fn a_post_that_two_servers_have_is_found() {
+    let servers = servers();
+    for server in &servers {
+        toll_of(Traffic::none().kept(2), server.address(), 300).assert_unnoticed();
+    }
+    assert!(doubled_posts(&servers).contains(&"POST 0".to_owned()));
+    assert_eq!(doubled_posts(&servers[..1]), Vec::<String>::new());
 }
 
 fn servers() -> [Server; 2] {

@@ -74,7 +74,7 @@ fn command(tetap: &Tetap, name: &str) -> Result<(), String> {
 
 fn workers(tetap: &Tetap) -> Vec<u32> {
     let mut children = proc::children(tetap.id());
-    children.retain(|id| proc::arguments(*id).get(1).is_some_and(|argument| argument == "worker"));
+    children.retain(|id| proc::arguments(*id).iter().skip(1).any(|argument| argument == "worker"));
     children
 }
 

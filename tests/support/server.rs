@@ -165,6 +165,17 @@ impl Server {
     }
 }
 
+/// The POSTs that these servers received more than once, together: `POST 17`.
+pub fn doubled_posts(servers: &[Server]) -> Vec<String> {
+    let mut posts: Vec<String> = servers.iter().flat_map(Server::received).collect();
+    posts.retain(|request| request.starts_with("POST"));
+    posts.sort_unstable();
+    let again = posts.windows(2).filter(|pair| pair[0] == pair[1]);
+    let mut doubled: Vec<String> = again.map(|pair| pair[0].clone()).collect();
+    doubled.dedup();
+    doubled
+}
+
 fn launch(role: &Role, dir: &TempDir) -> Process {
     let errors = std::fs::File::options().create(true).append(true).open(dir.path().join("stderr"));
     let mut command = Command::new(built("examples/api_server"));

@@ -20,6 +20,7 @@ mod toll;
 mod transfer;
 mod visitor;
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -91,21 +92,21 @@ impl Traffic {
         let relay = (self.distant > 0).then(|| Relay::start(address, ONE_WAY));
         let far = relay.as_ref().map_or(address, Relay::address);
         let going = Arc::new(AtomicBool::new(true));
-        let street =
-            Street { address, going: Arc::clone(&going), ids: Arc::default(), start: Instant::now() };
-        let crowds: [(usize, SocketAddr, Client); 6] = [
-            (self.kept, address, asker::keep_asking),
-            (self.distant, far, asker::keep_asking),
-            (self.fresh, address, asker::ask_anew),
-            (self.uploads, address, transfer::upload),
-            (self.downloads, address, transfer::download),
-            (self.websockets, address, visitor::talk),
+        let (ids, start) = (Arc::default(), Instant::now());
+        let crowds: [(usize, &str, SocketAddr, Client); 6] = [
+            (self.kept, "near, kept", address, asker::keep_asking),
+            (self.distant, "far, kept", far, asker::keep_asking),
+            (self.fresh, "new", address, asker::ask_anew),
+            (self.uploads, "upload", address, transfer::upload),
+            (self.downloads, "download", address, transfer::download),
+            (self.websockets, "WebSocket", address, visitor::talk),
         ];
-        let clients = crowds.into_iter().flat_map(|(count, address, client)| {
-            let street = Street { address, ..street.clone() };
-            (0..count).map(move |number| street.send(number, client))
-        });
-        Running { clients: clients.collect(), going, _relay: relay }
+        let mut clients = Vec::new();
+        for (count, kind, address, client) in crowds {
+            let street = Street { kind, address, going: Arc::clone(&going), ids: Arc::clone(&ids), start };
+            clients.extend((0..count).map(|number| street.send(number, client)));
+        }
+        Running { clients, going, _relay: relay }
     }
 }
 
@@ -115,6 +116,7 @@ type Client = fn(&Street, usize) -> Toll;
 /// Where the clients go, and what they share.
 #[derive(Clone)]
 struct Street {
+    kind: &'static str,
     address: SocketAddr,
     going: Arc<AtomicBool>,
     ids: Arc<AtomicU64>,
@@ -138,9 +140,9 @@ impl Street {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Since the beginning, for the record of a failure.
-    fn age(&self) -> Duration {
-        self.start.elapsed()
+    /// Records a failure: when, and of what kind of client.
+    fn fail(&self, toll: &mut Toll, harm: Harm, what: impl Display) {
+        toll.fail(harm, self.start.elapsed(), format_args!("{}: {what}", self.kind));
     }
 }
 
@@ -149,7 +151,7 @@ fn rest(millis: u64) {
     std::thread::sleep(Duration::from_millis(fastrand::u64(millis / 2..=millis * 3 / 2)));
 }
 
-/// Clients under way.
+/// Clients under way; those who are dropped stop, too, but nobody waits for them.
 pub struct Running {
     clients: Vec<JoinHandle<Toll>>,
     going: Arc<AtomicBool>,
@@ -158,8 +160,14 @@ pub struct Running {
 
 impl Running {
     /// Has them begin nothing new, waits until they have finished what they had begun, and adds up.
-    pub fn stop(self) -> Toll {
+    pub fn stop(mut self) -> Toll {
         self.going.store(false, Ordering::Relaxed);
-        self.clients.into_iter().map(|client| client.join().unwrap()).sum()
+        self.clients.drain(..).map(|client| client.join().unwrap()).sum()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.going.store(false, Ordering::Relaxed);
     }
 }

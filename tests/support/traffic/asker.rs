@@ -22,7 +22,7 @@ const ANSWER: usize = 2048;
 
 /// Asks on one connection as long as the server lets it.
 pub fn keep_asking(street: &Street, _: usize) -> Toll {
-    let mut asker = Asker { street, toll: Toll::default() };
+    let mut asker = Asker { street, keeps: true, toll: Toll::default() };
     let mut kept = None;
     while street.goes_on() {
         rest(PAUSE_MS);
@@ -33,7 +33,7 @@ pub fn keep_asking(street: &Street, _: usize) -> Toll {
 
 /// Asks on a new connection each time. Half of such clients say that it is their last request, the others do not know yet.
 pub fn ask_anew(street: &Street, _: usize) -> Toll {
-    let mut asker = Asker { street, toll: Toll::default() };
+    let mut asker = Asker { street, keeps: false, toll: Toll::default() };
     while street.goes_on() {
         rest(PAUSE_MS);
         let ask = asker.next();
@@ -46,6 +46,7 @@ pub fn ask_anew(street: &Street, _: usize) -> Toll {
 
 struct Asker<'a> {
     street: &'a Street,
+    keeps: bool,
     toll: Toll,
 }
 
@@ -97,7 +98,7 @@ impl Asker<'_> {
     fn receive(&mut self, ask: &Ask, mut client: Client, begun: Instant, unanswered: Harm) -> Option<Client> {
         let answer = client.try_answer(false);
         let is_kept = answer.as_ref().is_ok_and(leaves_the_connection);
-        self.toll.told_to_go += usize::from(answer.as_ref().is_ok_and(is_told_to_go));
+        self.toll.told_to_go += usize::from(self.keeps && answer.as_ref().is_ok_and(is_told_to_go));
         let has_begun = answer.is_ok() || !client.unread().is_empty();
         match judge(ask, answer) {
             Verdict::Good { .. } => self.toll.answered(begun.elapsed()),
@@ -110,7 +111,7 @@ impl Asker<'_> {
     }
 
     fn fail(&mut self, harm: Harm, what: impl std::fmt::Display) {
-        self.toll.fail(harm, self.street.age(), what);
+        self.street.fail(&mut self.toll, harm, what);
     }
 }
 

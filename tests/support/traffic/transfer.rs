@@ -110,6 +110,6 @@ fn note(toll: &mut Toll, street: &Street, target: &str, outcome: Result<(), (Har
     toll.sent += 1;
     match outcome {
         Ok(()) => toll.well += 1,
-        Err((harm, what)) => toll.fail(harm, street.age(), format_args!("{target}: {what}")),
+        Err((harm, what)) => street.fail(toll, harm, format_args!("{target}: {what}")),
     }
 }

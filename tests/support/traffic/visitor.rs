@@ -26,7 +26,7 @@ pub fn talk(street: &Street, _: usize) -> Toll {
         let id = street.id();
         match session(street, id, &mut toll) {
             Ok(()) => toll.well += 1,
-            Err((harm, what)) => toll.fail(harm, street.age(), format_args!("session {id}: {what}")),
+            Err((harm, what)) => street.fail(&mut toll, harm, format_args!("session {id}: {what}")),
         }
         rest(STEP.as_millis() as u64);
     }
