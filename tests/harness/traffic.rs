@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::support::ask::Ask;
 use crate::support::lifecycle::Lifecycle;
+use crate::support::parcel::Delivery;
 use crate::support::server::doubled_posts;
 use crate::support::traffic::{Events, Harm, Toll, Traffic};
 use crate::support::websocket::{Frame, GOING_AWAY, welcome};
@@ -220,13 +221,21 @@ fn frames_are_read_as_they_are_written() {
 }
 
 #[test]
-fn a_download_that_is_cut_is_found() {
+fn a_download_that_is_cut_or_changed_is_found() {
     let server = Scripted::start(|talk| {
         talk.head();
         talk.write("HTTP/1.1 200 OK\r\nX-Server: a\r\nContent-Length: 60000\r\n\r\na");
         talk.pause(Duration::from_millis(50));
     });
     assert_only(&toll_of(Traffic::none().downloads(2), server.address(), 200), &[Harm::DownloadCut]);
+    let changed = Scripted::start(|talk| {
+        let delivery = talk.head().and_then(|request| Delivery::asked(request.target())).unwrap();
+        let mut body = delivery.parcel.body();
+        body[2000] ^= 1;
+        talk.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()));
+        talk.write(body);
+    });
+    assert_only(&toll_of(Traffic::none().downloads(1), changed.address(), 100), &[Harm::Wrong]);
 }
 
 #[test]

@@ -253,7 +253,7 @@ impl Visit<'_> {
     }
 
     /// Head and body as they go over the wire.
-    pub(super) fn written(&self, status: &str, ask: &Ask, keep: bool) -> (Vec<u8>, Vec<u8>) {
+    fn written(&self, status: &str, ask: &Ask, keep: bool) -> (Vec<u8>, Vec<u8>) {
         let body = ask.answer_of(&self.shop.name);
         let (framing, body) = match ask.shape {
             Shape::Length => (format!("Content-Length: {}\r\n", ask.bytes), body),

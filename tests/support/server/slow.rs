@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::super::ask::{Ask, Kind, Shape};
 use super::super::message::Head;
+use super::super::parcel::Delivery;
 use super::super::websocket::{Frame, Opcode, welcome};
 use super::super::{PATIENCE, parcel};
 use super::process::Visit;
@@ -21,21 +21,23 @@ impl Visit<'_> {
         if target.starts_with("/upload/") {
             return Some(self.say("200 OK", &parcel::receipt(target, body)));
         }
-        if let Some(trickle) = Trickle::asked(target) {
-            return Some(self.trickle(&trickle));
+        if let Some(delivery) = Delivery::asked(target) {
+            return Some(self.deliver(&delivery));
         }
         let key = head.one("sec-websocket-key").filter(|_| target == "/echo")?;
         Some(self.echo(key))
     }
 
-    fn trickle(&mut self, trickle: &Trickle) -> bool {
-        let (mut rest, body) = self.written("200 OK", &trickle.ask, true);
-        rest.extend(body);
-        let steps = (trickle.time.as_millis() / STEP.as_millis()).max(1) as usize;
-        rest.chunks(rest.len().div_ceil(steps)).all(|piece| {
-            std::thread::sleep(STEP);
-            self.write(piece)
-        })
+    fn deliver(&mut self, delivery: &Delivery) -> bool {
+        let body = delivery.parcel.body();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        let steps = delivery.millis as usize / STEP.as_millis() as usize;
+        let mut pieces = body.chunks(body.len().div_ceil(steps.max(1)));
+        self.write(head.as_bytes())
+            && pieces.all(|piece| {
+                std::thread::sleep(if steps > 0 { STEP } else { Duration::ZERO });
+                self.write(piece)
+            })
     }
 
     /// Sends every frame back until the client closes, properly or not.
@@ -62,21 +64,5 @@ impl Visit<'_> {
             }
             self.wire.fill().ok()?;
         }
-    }
-}
-
-/// A body that takes so long: `/trickle/ID?bytes=N&millis=M`.
-struct Trickle {
-    ask: Ask,
-    time: Duration,
-}
-
-impl Trickle {
-    fn asked(target: &str) -> Option<Trickle> {
-        let (id, query) = target.strip_prefix("/trickle/")?.split_once("?bytes=")?;
-        let (bytes, millis) = query.split_once("&millis=")?;
-        let ask =
-            Ask { kind: Kind::Get, id: id.parse().ok()?, bytes: bytes.parse().ok()?, shape: Shape::Length };
-        Some(Trickle { ask, time: Duration::from_millis(millis.parse().ok()?) })
     }
 }

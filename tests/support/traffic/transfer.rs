@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use super::super::Client;
-use super::super::ask::{Ask, Kind, Shape};
-use super::super::load::{Verdict, judge};
-use super::super::message::End;
-use super::super::parcel::Parcel;
+use super::super::message::{Answer, End};
+use super::super::parcel::{Delivery, Parcel};
 use super::toll::{Harm, Toll};
 use super::{Street, rest};
 
@@ -17,6 +15,9 @@ const PAUSE_MS: u64 = 50;
 /// What is sent at once, and how often: 1.5 to 3.5 seconds.
 const PIECE: usize = 2048;
 const PIECES: std::ops::RangeInclusive<usize> = 30..=70;
+
+/// What came of a transfer.
+type Outcome = Result<(), (Harm, String)>;
 
 /// Sends a body piece by piece and checks the receipt, again and again.
 pub fn upload(street: &Street, number: usize) -> Toll {
@@ -31,7 +32,7 @@ pub fn upload(street: &Street, number: usize) -> Toll {
     toll
 }
 
-fn send(street: &Street, parcel: &Parcel, is_chunked: bool) -> Result<(), (Harm, String)> {
+fn send(street: &Street, parcel: &Parcel, is_chunked: bool) -> Outcome {
     let mut client = Client::try_connect(street.address).map_err(refused)?;
     let (target, length) = (parcel.target(), parcel.bytes);
     let framing =
@@ -46,67 +47,71 @@ fn send(street: &Street, parcel: &Parcel, is_chunked: bool) -> Result<(), (Harm,
     if is_sent && is_chunked {
         client.send("0\r\n\r\n");
     }
-    let answer = client.try_answer(false).map_err(|end| cut(Harm::UploadCut, &end))?;
-    match (answer.status, &answer.end) {
-        (200, End::Whole) if answer.body == parcel.receipt().as_bytes() => Ok(()),
-        (200, End::Whole) => Err((Harm::Wrong, format!("the receipt {:?}", answer.text()))),
-        (status, End::Whole) => Err((Harm::Error, format!("{status} {}", answer.cause()))),
-        (_, end) => Err(cut(Harm::UploadCut, end)),
-    }
+    judge(client.try_answer(false), parcel.receipt().as_bytes(), Harm::UploadCut)
 }
 
 fn chunk(piece: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()
 }
 
-/// What a client that reads slowly gets, and how much of it the kernel takes in ahead of it.
-const LARGE: usize = 1024 * 1024;
+/// What a client that reads slowly gets: more than the kernel takes in (4 MiB at most on the sender's side), since what is
+/// there already does not need a proxy any more. With each step it reads 16 KiB: all of it takes three seconds and a half.
+const LARGE: usize = 7 * 1024 * 1024;
 const WINDOW: usize = 32 * 1024;
+const GULP: Duration = Duration::from_millis(8);
 
 /// Downloads again and again: from a slow server with a fast client, or the other way round.
 pub fn download(street: &Street, number: usize) -> Toll {
     let mut toll = Toll::default();
     while street.goes_on() {
-        let (id, is_trickle) = (street.id(), number.is_multiple_of(2));
-        let bytes = if is_trickle { PIECE * fastrand::usize(PIECES) } else { LARGE };
-        let ask = Ask { kind: Kind::Get, id, bytes, shape: Shape::Length };
-        let millis = bytes / PIECE * STEP.as_millis() as usize;
-        let target =
-            if is_trickle { format!("/trickle/{id}?bytes={bytes}&millis={millis}") } else { ask.target() };
-        let outcome = fetch(street, &ask, &target, if is_trickle { Duration::ZERO } else { STEP });
-        note(&mut toll, street, &target, outcome);
+        let (delivery, step) = if number.is_multiple_of(2) { trickle(street) } else { gulps(street) };
+        let outcome = fetch(street, &delivery, step);
+        note(&mut toll, street, &delivery.target(), outcome);
         rest(PAUSE_MS);
     }
     toll
 }
 
-fn fetch(street: &Street, ask: &Ask, target: &str, step: Duration) -> Result<(), (Harm, String)> {
+fn trickle(street: &Street) -> (Delivery, Duration) {
+    let pieces = fastrand::usize(PIECES);
+    let parcel = Parcel { id: street.id(), bytes: PIECE * pieces };
+    (Delivery { parcel, millis: pieces as u64 * STEP.as_millis() as u64 }, Duration::ZERO)
+}
+
+fn gulps(street: &Street) -> (Delivery, Duration) {
+    (Delivery { parcel: Parcel { id: street.id(), bytes: LARGE }, millis: 0 }, GULP)
+}
+
+fn fetch(street: &Street, delivery: &Delivery, step: Duration) -> Outcome {
     let mut client = Client::try_connect_narrow(street.address, WINDOW).map_err(refused)?;
-    client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
-    while !step.is_zero() && client.unread().len() < ask.bytes && client.fill().is_ok() {
+    client.send(format!("GET {} HTTP/1.1\r\nHost: test\r\n\r\n", delivery.target()));
+    while !step.is_zero() && client.unread().len() < delivery.parcel.bytes && client.fill().is_ok() {
         std::thread::sleep(step);
     }
-    let answer = client.try_answer(false);
-    let got = answer.as_ref().map_or(0, |answer| answer.body.len());
-    match judge(ask, answer) {
-        Verdict::Good { .. } => Ok(()),
-        Verdict::Unanswered(end) | Verdict::Cut(end) => Err(cut(Harm::DownloadCut, &end)),
-        Verdict::Refused { status, cause, .. } => Err((Harm::Error, format!("{status} {cause}"))),
-        Verdict::Short { .. } => Err((Harm::DownloadCut, "it looks whole".into())),
-        Verdict::False(what) => Err((Harm::Wrong, what)),
+    judge(client.try_answer(false), &delivery.parcel.body(), Harm::DownloadCut)
+}
+
+/// Whether this is a good answer with this body.
+fn judge(answer: Result<Answer, End>, body: &[u8], cut: Harm) -> Outcome {
+    let answer = answer.map_err(|end| ended(cut, &end, 0))?;
+    match (answer.status, &answer.end) {
+        (200, End::Whole) if answer.body == body => Ok(()),
+        (200, End::Whole) => Err((Harm::Wrong, format!("{} bytes of something else", answer.body.len()))),
+        (status, End::Whole) => Err((Harm::Error, format!("{status} {}", answer.cause()))),
+        (_, end) => Err(ended(cut, end, answer.body.len())),
     }
-    .map_err(|(harm, what)| (harm, format!("{got} of {} bytes, {what}", ask.bytes)))
+}
+
+/// How the answer ended after so many bytes of its body.
+fn ended(cut: Harm, end: &End, bytes: usize) -> (Harm, String) {
+    (if *end == End::Late { Harm::Late } else { cut }, format!("{end:?} after {bytes} bytes"))
 }
 
 fn refused(error: std::io::Error) -> (Harm, String) {
     (Harm::Refused, error.to_string())
 }
 
-fn cut(harm: Harm, end: &End) -> (Harm, String) {
-    (if *end == End::Late { Harm::Late } else { harm }, format!("{end:?}"))
-}
-
-fn note(toll: &mut Toll, street: &Street, target: &str, outcome: Result<(), (Harm, String)>) {
+fn note(toll: &mut Toll, street: &Street, target: &str, outcome: Outcome) {
     toll.sent += 1;
     match outcome {
         Ok(()) => toll.well += 1,
