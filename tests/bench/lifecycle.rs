@@ -1,12 +1,15 @@
-//! What clients notice when a proxy is reloaded, upgraded, or loses a worker: tetap beside Debian's nginx and haproxy.
+//! What clients notice when a proxy is reloaded, upgraded, or loses a worker: tetap beside Debian's nginx and
+//! haproxy.
 //!
-//! The same traffic of mixed clients through each, in front of the same two servers; `tests/support/traffic.rs` tells who
-//! they are, and what counts as noticed. Each proxy is asked in its own words: tetap by its commands, nginx and haproxy by
-//! signals to the master, as their manuals say. The seconds are those until the next event could follow: for an upgrade of
-//! nginx, until its former master has gone with the last of its connections. Where a proxy ends with its worker, as
-//! haproxy does, it is started again after 100 ms, as systemd would.
+//! The same traffic of mixed clients through each, in front of the same two servers;
+//! `tests/support/traffic.rs` tells who they are, and what counts as noticed. Each proxy is asked in its own
+//! words: tetap by its commands, nginx and haproxy by signals to the master, as their manuals say. The
+//! seconds are those until the next event could follow: for an upgrade of nginx, until its former master has
+//! gone with the last of its connections. Where a proxy ends with its worker, as haproxy does, it is started
+//! again after 100 ms, as systemd would.
 //!
-//! Arguments choose proxies by name; without any, all are measured. What went wrong is told in words on standard error.
+//! Arguments choose proxies by name; without any, all are measured. What went wrong is told in words on
+//! standard error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../support/lib.rs"]

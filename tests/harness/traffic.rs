@@ -1,7 +1,7 @@
 //! The traffic and its toll: each kind of client finds what it is there to find, and only that.
 //!
-//! One server for each way to fail its clients, planted between clients and a good answer. Without these, a table full of
-//! noughts would prove nothing.
+//! One server for each way to fail its clients, planted between clients and a good answer. Without these, a
+//! table full of noughts would prove nothing.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -65,7 +65,8 @@ fn a_connection_that_is_closed_under_a_request_is_found() {
         let toll = toll_of(Traffic::none().kept(2), server.address(), 700);
         assert_only(&toll, &[Harm::ClosedUnder]);
         assert_eq!(toll.reopened, 0, "\n{toll}");
-        assert!(toll.told(Harm::ClosedUnder)[0].contains("/items/"), "\n{toll}");
+        let told = toll.told(Harm::ClosedUnder)[0];
+        assert!(told.starts_with("near, kept: ") && told.contains("/items/"), "\n{toll}");
     }
 }
 
@@ -77,8 +78,8 @@ fn closing_after(millis: u64) -> Scripted {
     })
 }
 
-/// A client nearby sees in time that its connection has been closed; one far away may have sent meanwhile. It asks again
-/// 20 to 60 ms after an answer, and is 5 ms away: most are about to at 35 ms.
+/// A client nearby sees in time that its connection has been closed; one far away may have sent meanwhile. It
+/// asks again 20 to 60 ms after an answer, and is 5 ms away: most are about to at 35 ms.
 #[test]
 fn a_connection_that_is_closed_at_rest_costs_only_those_who_cannot_know() {
     let server = closing_after(0);

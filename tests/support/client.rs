@@ -153,7 +153,7 @@ impl Client {
         }
     }
 
-    /// What has been read and not been asked for: all that there is of an answer whose head never became whole.
+    /// What has been read and not been asked for: all there is of an answer whose head never became whole.
     pub fn unread(&self) -> &[u8] {
         self.wire.ahead()
     }

@@ -1,7 +1,8 @@
-//! A proxy's life as an operator leads it, the same for tetap and its neighbours: reloaded, upgraded, its worker killed.
+//! A proxy's life as an operator leads it, the same for tetap and its neighbours: reloaded, upgraded, its
+//! worker killed.
 //!
-//! Each operation is over when the operator could do the next one, so that a series of them is what it says. What goes
-//! wrong is a text and no panic: the load that is under way meanwhile is to be counted in any case.
+//! Each operation is over when the operator could do the next one, so that a series of them is what it says.
+//! What goes wrong is a text and no panic: the load that is under way meanwhile is to be counted in any case.
 
 use std::net::SocketAddr;
 use std::process::Command;

@@ -1,8 +1,9 @@
 //! A body whose every byte is foreseeable, and the receipt for it.
 //!
-//! A slow transfer is the exchange that a replaced process loses most easily, and a status of 200 does not say that all of
-//! it arrived, nor that it arrived unchanged. So the sender of an upload gets the number of bytes and their SHA-256 back, the
-//! receiver of a download knows what it must get, and both compare. Bodies are large here: they are made by the block.
+//! A slow transfer is the exchange that a replaced process loses most easily, and a status of 200 does not
+//! say that all of it arrived, nor that it arrived unchanged. So the sender of an upload gets the number of
+//! bytes and their SHA-256 back, the receiver of a download knows what it must get, and both compare. Bodies
+//! are large here: they are made by the block.
 
 use ring::digest::{SHA256, digest};
 

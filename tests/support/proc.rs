@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The living children of a process, in the order of their ids; those that have ended and wait to be noticed are none.
+/// The living children of a process, in the order of their ids; those that have ended and wait to be noticed
+/// are none.
 pub fn children(parent: u32) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -62,8 +62,8 @@ impl Drop for Process {
     }
 }
 
-/// Ends processes that have children of their own, or are nobody's children here: with TERM, so that they end their own,
-/// when it is dropped, and also when the test's process is killed.
+/// Ends processes that have children of their own, or are nobody's children here: with TERM, so that they
+/// end their own, when it is dropped, and also when the test's process is killed.
 pub struct Guard {
     shell: Child,
 }
@@ -74,8 +74,8 @@ impl Guard {
         Self::waiting_to(&format!("kill -TERM {id}"))
     }
 
-    /// Over the processes whose ids are in these files, at the time; the files may be missing. Waits until they are gone,
-    /// but not for ever.
+    /// Over the processes whose ids are in these files, at the time; the files may be missing. Waits until
+    /// they are gone, but not for ever.
     pub fn over_ids_in(files: &[PathBuf]) -> Guard {
         let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
         let gone = "n=0; while kill -0 $id && [ $n -lt 500 ]; do sleep 0.01; n=$((n + 1)); done";

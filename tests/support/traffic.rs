@@ -1,18 +1,20 @@
 //! Clients of many kinds at one address, who must not notice what happens behind it.
 //!
-//! [`load`](super::load) asks what a fault of a server costs, and knows one kind of client. When the proxy itself is
-//! reloaded, upgraded or killed, it depends on the client whether anything is noticed: who opens a connection for each
-//! request meets a listening socket that is handed over; who keeps one meets the moment when an old worker closes it; who
-//! uploads, downloads or talks over a WebSocket for seconds meets the end of the drain. So all of them are here at once,
-//! each in a thread of its own, for as long as the event takes.
+//! [`load`](super::load) asks what a fault of a server costs, and knows one kind of client. When the proxy
+//! itself is reloaded, upgraded or killed, it depends on the client whether anything is noticed: who opens a
+//! connection for each request meets a listening socket that is handed over; who keeps one meets the moment
+//! when an old worker closes it; who uploads, downloads or talks over a WebSocket for seconds meets the end
+//! of the drain. So all of them are here at once, each in a thread of its own, for as long as the event
+//! takes.
 //!
-//! They are honest: what a careful HTTP client would do without telling its user is done, and is no failure. A kept-alive
-//! client looks at its connection before it sends, and opens another where it has been closed; it stops where it is told
-//! `Connection: close`; a WebSocket client that is told 1001 (going away) comes back. But what was sent is never sent
-//! again: on a connection that ends *under* a request, nobody can know whether it was carried out.
+//! They are honest: what a careful HTTP client would do without telling its user is done, and is no failure.
+//! A kept-alive client looks at its connection before it sends, and opens another where it has been closed;
+//! it stops where it is told `Connection: close`; a WebSocket client that is told 1001 (going away) comes
+//! back. But what was sent is never sent again: on a connection that ends *under* a request, nobody can know
+//! whether it was carried out.
 //!
-//! On the loopback the news of a close arrives at once, and a close under a request is so rare that tests would miss it. So
-//! half of the kept-alive clients come from [far away](super::relay).
+//! On the loopback the news of a close arrives at once, and a close under a request is so rare that tests
+//! would miss it. So half of the kept-alive clients come from [far away](super::relay).
 
 mod asker;
 mod events;
@@ -77,7 +79,8 @@ impl Traffic {
         Traffic { uploads, ..self }
     }
 
-    /// So many downloads at a time: in turn one that the server sends slowly, and one that the client reads slowly.
+    /// So many downloads at a time: in turn one that the server sends slowly, and one that the client reads
+    /// slowly.
     pub fn downloads(self, downloads: usize) -> Traffic {
         Traffic { downloads, ..self }
     }
@@ -87,7 +90,8 @@ impl Traffic {
         Traffic { websockets, ..self }
     }
 
-    /// Sends them all to this address. Behind it, all paths must lead to servers of [`Server`](super::Server)'s kind.
+    /// Sends them all to this address. Behind it, all paths must lead to servers of
+    /// [`Server`](super::Server)'s kind.
     pub fn start(self, address: SocketAddr) -> Running {
         let relay = (self.distant > 0).then(|| Relay::start(address, ONE_WAY));
         let far = relay.as_ref().map_or(address, Relay::address);
@@ -142,7 +146,7 @@ impl Street {
 
     /// Records a failure: when, and of what kind of client.
     fn fail(&self, toll: &mut Toll, harm: Harm, what: impl Display) {
-        toll.fail(harm, self.start.elapsed(), format_args!("{}: {what}", self.kind));
+        toll.fail(harm, self.kind, self.start.elapsed(), what);
     }
 }
 

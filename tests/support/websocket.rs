@@ -1,8 +1,8 @@
 //! WebSocket frames as bytes (RFC 6455), for both ends.
 //!
-//! A library answers pings, closes and half frames by itself, and what the proxy did to the connection is gone. Here a
-//! frame is a value: either it is whole, or it is not there yet. Fragments and extensions are left out, since nobody here
-//! sends them, and a proxy passes bytes on whatever they mean.
+//! A library answers pings, closes and half frames by itself, and what the proxy did to the connection is
+//! gone. Here a frame is a value: either it is whole, or it is not there yet. Fragments and extensions are
+//! left out, since nobody here sends them, and a proxy passes bytes on whatever they mean.
 
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
@@ -118,7 +118,8 @@ pub fn accept_of(key: &str) -> String {
 pub fn welcome(key: &str) -> String {
     let accept = accept_of(key);
     format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
     )
 }
 

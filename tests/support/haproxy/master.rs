@@ -1,8 +1,9 @@
 //! haproxy as it is run in earnest: a master that starts a worker, and another one with each reload.
 //!
-//! A reload is the master executing its program again, so that an upgrade is the same. A worker that dies takes the master
-//! with it: unless it is told `no-exit-on-failure`, and then there is no worker at all, it ends, and systemd is to start it
-//! again (Debian's unit says `Restart=always`). So here somebody plays systemd.
+//! A reload is the master executing its program again, so that an upgrade is the same. A worker that dies
+//! takes the master with it: unless it is told `no-exit-on-failure`, and then there is no worker at all, it
+//! ends, and systemd is to start it again (Debian's unit says `Restart=always`). So here somebody plays
+//! systemd.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -121,7 +122,8 @@ fn launch(dir: &TempDir) -> (Process, Guard) {
     (process, guard)
 }
 
-/// Beside what every manual says nothing but two threads: what is compared has two workers, or two threads, too.
+/// Beside what every manual says nothing but two threads: what is compared has two workers, or two threads,
+/// too.
 fn configuration(port: u16, servers: &[SocketAddr]) -> String {
     let servers: String =
         servers.iter().enumerate().map(|(number, server)| format!("  server s{number} {server}\n")).collect();

@@ -1,7 +1,8 @@
 //! nginx as it is run in earnest: a daemon, its master and its workers, reloaded and upgraded by signals.
 //!
-//! It has to be a daemon, since a master that runs in the foreground does not upgrade: it ignores USR2 while its parent is
-//! the one that it was started by. The children of this process it is not, then; a [`Guard`] sees to its end.
+//! It has to be a daemon, since a master that runs in the foreground does not upgrade: it ignores USR2 while
+//! its parent is the one that it was started by. The children of this process it is not, then; a [`Guard`]
+//! sees to its end.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ impl Master {
         let (dir, port) = (TempDir::new().unwrap(), free_port());
         let prefix = dir.path().to_str().unwrap().to_owned();
         std::fs::write(dir.path().join("nginx.conf"), configuration(&prefix, port, servers)).unwrap();
-        let program = run("sh", &["-c", "command -v nginx"]); // it executes itself by the name that it was called by
+        let program = run("sh", &["-c", "command -v nginx"]); // it executes itself by the name it was called by
         let mut command = Command::new(program.trim());
         command.args(["-p", &prefix, "-c", "nginx.conf", "-e", "error.log"]);
         assert!(command.status().unwrap().success(), "{command:?}");
@@ -81,8 +82,8 @@ impl Lifecycle for Master {
         wait_for("a new generation of workers serves", || self.has_workers_but(&old))
     }
 
-    /// As its manual says, under "Upgrading Executable on the Fly". The next one is only possible when the former
-    /// master has gone, which it does with the last connection of its workers.
+    /// As its manual says, under "Upgrading Executable on the Fly". The next one is only possible when the
+    /// former master has gone, which it does with the last connection of its workers.
     fn upgrade(&mut self) -> Result<(), String> {
         let (former, old) = (self.id().ok_or("there is no master")?, self.workers());
         proc::signal(former, "USR2");
@@ -115,15 +116,16 @@ fn configuration(prefix: &str, port: u16, servers: &[SocketAddr]) -> String {
          events {{ worker_connections 1024; }}
          http {{
              access_log off; client_max_body_size 0;
-             client_body_temp_path {prefix}/body; proxy_temp_path {prefix}/proxy; fastcgi_temp_path {prefix}/fastcgi;
-             uwsgi_temp_path {prefix}/uwsgi; scgi_temp_path {prefix}/scgi;
+             client_body_temp_path {prefix}/body; proxy_temp_path {prefix}/proxy;
+             fastcgi_temp_path {prefix}/fastcgi; uwsgi_temp_path {prefix}/uwsgi; scgi_temp_path {prefix}/scgi;
              map $http_upgrade $connection_for_upgrade {{ default upgrade; '' ''; }}
              upstream u {{ {servers} keepalive 64; }}
              server {{
                  listen 127.0.0.1:{port};
                  location / {{
                      proxy_pass http://u; proxy_http_version 1.1;
-                     proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_for_upgrade;
+                     proxy_set_header Upgrade $http_upgrade;
+                     proxy_set_header Connection $connection_for_upgrade;
                  }}
              }}
          }}"

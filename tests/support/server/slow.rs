@@ -1,7 +1,8 @@
-//! What takes seconds on purpose: a body that trickles, an upload that is acknowledged, and a WebSocket that echoes.
+//! What takes seconds on purpose: a body that trickles, an upload that is acknowledged, and a WebSocket that
+//! echoes.
 //!
-//! These are the exchanges that are under way when a proxy is reloaded, upgraded or killed. They do as they are asked,
-//! whatever the server's conduct: what is measured with them is the proxy.
+//! These are the exchanges that are under way when a proxy is reloaded, upgraded or killed. They do as they
+//! are asked, whatever the server's conduct: what is measured with them is the proxy.
 
 use std::time::Duration;
 

@@ -31,7 +31,8 @@ pub fn keep_asking(street: &Street, _: usize) -> Toll {
     asker.toll
 }
 
-/// Asks on a new connection each time. Half of such clients say that it is their last request, the others do not know yet.
+/// Asks on a new connection each time. Half of such clients say that it is their last request, the others do
+/// not know yet.
 pub fn ask_anew(street: &Street, _: usize) -> Toll {
     let mut asker = Asker { street, keeps: false, toll: Toll::default() };
     while street.goes_on() {
@@ -59,7 +60,8 @@ impl Asker<'_> {
         Ask { kind, id, bytes: ANSWER, shape }
     }
 
-    /// Asks on this connection if it still stands, otherwise on a new one; returns it if it may be used again.
+    /// Asks on this connection if it still stands, otherwise on a new one; returns it if it may be used
+    /// again.
     fn ask_on(&mut self, kept: Option<Client>) -> Option<Client> {
         let ask = self.next();
         let request = ask.request();

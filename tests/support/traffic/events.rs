@@ -1,7 +1,7 @@
 //! The same event many times, under traffic.
 //!
-//! What goes wrong at a swap goes wrong in a window of microseconds. One reload proves nothing; fifty, each at a moment
-//! of its own, are a test.
+//! What goes wrong at a swap goes wrong in a window of microseconds. One reload proves nothing; fifty, each
+//! at a moment of its own, are a test.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -27,8 +27,8 @@ pub struct Events {
 }
 
 impl Traffic {
-    /// Has the event happen so often under this traffic, one after the other; it is over when `event` returns. After the
-    /// first that says what went wrong there are no more.
+    /// Has the event happen so often under this traffic, one after the other; it is over when `event`
+    /// returns. After the first that says what went wrong there are no more.
     pub fn during(
         self,
         address: SocketAddr,

@@ -1,8 +1,8 @@
 //! What the clients noticed.
 //!
-//! "Some requests failed" is no finding: a refused connect blames the hand-over of the listening sockets, a close under a
-//! request blames the drain, a cut download its deadline. So failures are counted by kind, and the first of each kind are
-//! kept as text, with their time, to be held against the program log.
+//! "Some requests failed" is no finding: a refused connect blames the hand-over of the listening sockets, a
+//! close under a request blames the drain, a cut download its deadline. So failures are counted by kind, and
+//! the first of each kind are kept as text, with their time, to be held against the program log.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,8 @@ use super::super::load::Latency;
 pub enum Harm {
     /// A new connection was refused, or ended without a byte of an answer to its first request.
     Refused,
-    /// A connection that had served before ended without a byte of an answer to a request that was sent on it.
+    /// A connection that had served before ended without a byte of an answer to a request that was sent on
+    /// it.
     ClosedUnder,
     /// An answer had begun and ended early, visibly.
     Cut,
@@ -68,6 +69,7 @@ impl Harm {
 #[derive(Clone, Debug, Default)]
 struct Failures {
     count: usize,
+    by_client: BTreeMap<&'static str, usize>,
     first: Vec<(Duration, String)>,
 }
 
@@ -92,15 +94,19 @@ pub struct Toll {
 }
 
 impl Toll {
-    /// Notes a failure, so long after the beginning.
-    pub fn fail(&mut self, harm: Harm, at: Duration, what: impl fmt::Display) {
-        self.add(harm, Failures { count: 1, first: vec![(at, what.to_string())] });
+    /// Notes a failure of this kind of client, so long after the beginning.
+    pub fn fail(&mut self, harm: Harm, client: &'static str, at: Duration, what: impl fmt::Display) {
+        let first = vec![(at, format!("{client}: {what}"))];
+        self.add(harm, Failures { count: 1, by_client: BTreeMap::from([(client, 1)]), first });
     }
 
     fn add(&mut self, harm: Harm, more: Failures) {
-        let Failures { count, first } = more;
+        let Failures { count, by_client, first } = more;
         let failures = self.failures.entry(harm).or_default();
         failures.count += count;
+        by_client
+            .into_iter()
+            .for_each(|(client, count)| *failures.by_client.entry(client).or_default() += count);
         failures.first.extend(first);
         failures.first.sort();
         failures.first.truncate(TOLD);
@@ -162,8 +168,9 @@ impl fmt::Display for Toll {
         writeln!(f, "{sent:>8} sent, {well} well, {} failed, {echoes} echoes", self.failed())?;
         writeln!(f, "{told_to_go:>8} told to go, {reopened} found closed; both are no failures")?;
         writeln!(f, "         p50 {p50:.1?}, p99 {p99:.1?}, slowest {max:.1?}")?;
-        for (harm, Failures { count, first }) in failures {
-            writeln!(f, "{count:>8} {}", harm.name())?;
+        for (harm, Failures { count, by_client, first }) in failures {
+            let clients: Vec<String> = by_client.iter().map(|(client, n)| format!("{client}: {n}")).collect();
+            writeln!(f, "{count:>8} {} ({})", harm.name(), clients.join("; "))?;
             first.iter().try_for_each(|(at, what)| writeln!(f, "         at {at:.3?}: {what}"))?;
         }
         Ok(())

@@ -42,7 +42,7 @@ fn send(street: &Street, parcel: &Parcel, is_chunked: bool) -> Outcome {
     let is_sent = body.chunks(PIECE).all(|piece| {
         std::thread::sleep(STEP);
         let piece = if is_chunked { chunk(piece) } else { piece.to_vec() };
-        !client.has_input() && client.try_send(piece).is_ok() // who answers early, or has gone, is not to be sent more
+        !client.has_input() && client.try_send(piece).is_ok() // who answers early, or has gone, gets no more
     });
     if is_sent && is_chunked {
         client.send("0\r\n\r\n");
@@ -54,8 +54,9 @@ fn chunk(piece: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()
 }
 
-/// What a client that reads slowly gets: more than the kernel takes in (4 MiB at most on the sender's side), since what is
-/// there already does not need a proxy any more. With each step it reads 16 KiB: all of it takes three seconds and a half.
+/// What a client that reads slowly gets: more than the kernel takes in (4 MiB at most on the sender's side),
+/// since what is there already does not need a proxy any more. With each step it reads 16 KiB: all of it
+/// takes three seconds and a half.
 const LARGE: usize = 7 * 1024 * 1024;
 const WINDOW: usize = 32 * 1024;
 const GULP: Duration = Duration::from_millis(8);

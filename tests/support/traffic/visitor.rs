@@ -1,8 +1,8 @@
 //! WebSocket clients: seconds of small messages, each of which must come back.
 //!
-//! A proxy that goes cannot hand a session over, but it can end it so that the client comes back at once: with a close
-//! frame of status 1001, between two frames (RFC 6455, section 7.4.1). A TCP connection that just ends tells the client
-//! nothing (1006), and libraries wait for long before they come back from that.
+//! A proxy that goes cannot hand a session over, but it can end it so that the client comes back at once:
+//! with a close frame of status 1001, between two frames (RFC 6455, section 7.4.1). A TCP connection that
+//! just ends tells the client nothing (1006), and libraries wait for long before they come back from that.
 
 use std::time::{Duration, Instant};
 
