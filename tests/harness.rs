@@ -8,6 +8,7 @@ mod harness {
     mod load;
     mod relay;
     mod server;
+    mod traffic;
 }
 
 use std::time::Duration;

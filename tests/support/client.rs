@@ -41,6 +41,17 @@ impl Write for Stream {
     }
 }
 
+/// A connection between two requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// As it should be.
+    Quiet,
+    /// Ended by the peer.
+    Ended,
+    /// The peer said something that was no answer to anything.
+    Spoke,
+}
+
 /// One connection to the proxy.
 pub struct Client {
     wire: Wire<Stream>,
@@ -67,10 +78,15 @@ impl Client {
 
     /// Connects with a small receive buffer, so that unread answers soon stop the sender.
     pub fn connect_narrow(address: SocketAddr) -> Client {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        socket.connect(&address.into()).unwrap();
-        Self::over(socket.into()).unwrap()
+        Self::try_connect_narrow(address, 4096).unwrap()
+    }
+
+    /// The same with a receive buffer of this size, if somebody listens.
+    pub fn try_connect_narrow(address: SocketAddr, bytes: usize) -> io::Result<Client> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_recv_buffer_size(bytes)?;
+        socket.connect_timeout(&address.into(), PATIENCE)?;
+        Self::over(socket.into())
     }
 
     /// Connects to a unix socket.
@@ -116,12 +132,35 @@ impl Client {
         sent.count()
     }
 
-    fn has_input(&mut self) -> bool {
-        let Stream::Tcp(stream) = &self.wire.stream else { return false };
+    /// Whether there is something to read, an end of the connection included.
+    pub fn has_input(&mut self) -> bool {
+        self.between_requests() != Rest::Quiet
+    }
+
+    /// What has come of the connection while nobody asked anything on it, without waiting. Only TCP tells.
+    pub fn between_requests(&mut self) -> Rest {
+        let Stream::Tcp(stream) = &self.wire.stream else { return Rest::Quiet };
+        if !self.wire.ahead().is_empty() {
+            return Rest::Spoke;
+        }
         stream.set_nonblocking(true).unwrap();
         let seen = stream.peek(&mut [0]);
         stream.set_nonblocking(false).unwrap();
-        !matches!(seen, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        match seen {
+            Ok(1..) => Rest::Spoke,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Rest::Quiet,
+            Ok(0) | Err(_) => Rest::Ended,
+        }
+    }
+
+    /// What has been read and not been asked for: all there is of an answer whose head never became whole.
+    pub fn unread(&self) -> &[u8] {
+        self.wire.ahead()
+    }
+
+    /// Reads what comes next into [`unread`](Client::unread), 16 KiB at most.
+    pub fn fill(&mut self) -> io::Result<()> {
+        self.wire.fill()
     }
 
     /// Sends a GET and reads its answer.

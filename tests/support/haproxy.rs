@@ -1,9 +1,13 @@
 //! Debian's haproxy as a proxy to compare with.
 
+mod master;
+
 use std::net::SocketAddr;
 use std::process::Command;
 
 use tempfile::TempDir;
+
+pub use master::Master;
 
 use super::process::Process;
 use super::{Client, free_port, until};

@@ -6,7 +6,8 @@
 //! bytes of the test and reports how the answer ended, the scripted upstream records exactly what arrived.
 //!
 //! Where it matters what the kernel does with a server that dies or stops, the servers are processes ([`server`]); where
-//! the distance matters, there is a [`relay`]; and where it matters how many notice, a [`load`].
+//! the distance matters, there is a [`relay`]; and where it matters how many notice, a [`load`], or
+//! [`traffic`] of many kinds of clients.
 //!
 //! Every wait has a deadline ([`PATIENCE`]) and no test sleeps to wait for a result: [`eventually`] polls. Everything
 //! listens on 127.0.0.1, on ports that [`free_port`] keeps apart between tests that run at the same time.
@@ -24,17 +25,22 @@ pub mod client;
 pub mod dns;
 pub mod grpc;
 pub mod haproxy;
+pub mod lifecycle;
 pub mod load;
 pub mod message;
 pub mod metrics;
 pub mod nginx;
+pub mod parcel;
 pub mod port;
+pub mod proc;
 pub mod process;
 pub mod python;
 pub mod relay;
 pub mod scripted;
 pub mod server;
 pub mod tetap;
+pub mod traffic;
+pub mod websocket;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,6 +59,7 @@ pub use relay::Relay;
 pub use scripted::{Scripted, Talk};
 pub use server::Server;
 pub use tetap::Tetap;
+pub use traffic::Traffic;
 
 /// Where everything is built: of a test or example, three folders above.
 pub fn target_folder() -> PathBuf {

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use report::{Latency, Report};
-pub use verdict::{Verdict, judge};
+pub use verdict::{Verdict, judge, leaves_the_connection};
 
 use super::Client;
 use super::ask::{Ask, Kind, Shape};

@@ -1,9 +1,13 @@
 //! Debian's nginx as an upstream, or as a proxy to compare with, from a directory of its own.
 
+mod master;
+
 use std::net::SocketAddr;
 use std::process::Command;
 
 use tempfile::TempDir;
+
+pub use master::Master;
 
 use super::process::Process;
 use super::{Client, free_port, until};

@@ -1,5 +1,6 @@
 //! Child processes that end with the test, and only they.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::eventually;
@@ -58,5 +59,46 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Ends processes that have children of their own, or are nobody's children here: with TERM, so that they
+/// end their own, when it is dropped, and also when the test's process is killed.
+pub struct Guard {
+    shell: Child,
+}
+
+impl Guard {
+    /// Over one process, which is this one's child.
+    pub fn over(id: u32) -> Guard {
+        Self::waiting_to(&format!("kill -TERM {id}"))
+    }
+
+    /// Over the processes whose ids are in these files, at the time; the files may be missing. Waits until
+    /// they are gone, but not for ever.
+    pub fn over_ids_in(files: &[PathBuf]) -> Guard {
+        let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        let gone = "n=0; while kill -0 $id && [ $n -lt 500 ]; do sleep 0.01; n=$((n + 1)); done";
+        Self::waiting_to(&format!("for id in $(cat {}); do kill -TERM $id; {gone}; done", files.join(" ")))
+    }
+
+    /// A shell whose input ends when this process does, which the kernel sees to.
+    fn waiting_to(end: &str) -> Guard {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec 2>/dev/null; cat; {end}")]);
+        Guard { shell: shell.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap() }
+    }
+
+    /// Lets those alone that it was over: they have ended, and their ids may be others' by now.
+    pub fn dismiss(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
     }
 }

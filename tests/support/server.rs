@@ -8,6 +8,7 @@
 //! was delivered twice is found even where both who got it are dead.
 
 mod process;
+mod slow;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -162,6 +163,17 @@ impl Server {
         let text = std::fs::read_to_string(&self.role.log).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
+}
+
+/// The POSTs that these servers received more than once, together: `POST 17`.
+pub fn doubled_posts(servers: &[Server]) -> Vec<String> {
+    let mut posts: Vec<String> = servers.iter().flat_map(Server::received).collect();
+    posts.retain(|request| request.starts_with("POST"));
+    posts.sort_unstable();
+    let again = posts.windows(2).filter(|pair| pair[0] == pair[1]);
+    let mut doubled: Vec<String> = again.map(|pair| pair[0].clone()).collect();
+    doubled.dedup();
+    doubled
 }
 
 fn launch(role: &Role, dir: &TempDir) -> Process {

@@ -138,6 +138,11 @@ routes: [{{name: all, match: {{path: {{prefix: /}}}}, upstream: u}}]"
         &mut self.process
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         self.process.signal(name);

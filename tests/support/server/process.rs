@@ -126,8 +126,8 @@ const TICK: Duration = Duration::from_millis(10);
 const HEAD_START: Duration = Duration::from_millis(20);
 
 /// One connection.
-struct Visit<'a> {
-    wire: Wire<TcpStream>,
+pub(super) struct Visit<'a> {
+    pub(super) wire: Wire<TcpStream>,
     shop: &'a Shop,
 }
 
@@ -157,7 +157,7 @@ impl Visit<'_> {
         true
     }
 
-    fn set_patience(&self, patience: Duration) {
+    pub(super) fn set_patience(&self, patience: Duration) {
         self.wire.stream.set_read_timeout(Some(patience)).unwrap();
     }
 
@@ -176,18 +176,25 @@ impl Visit<'_> {
                 *self.shop.conduct.lock().unwrap() = serde_json::from_slice(body).unwrap();
                 self.say("200 OK", "so be it")
             }
-            _ => match Ask::received(head, body) {
-                Some(ask) => self.serve_item(&ask),
-                None => self.say("400 Bad Request", "this is not what was sent"),
+            _ => match self.answer_slowly(head, body) {
+                Some(keep) => keep,
+                None => self.answer_item(head, body),
             },
         }
     }
 
-    fn say(&mut self, status: &str, text: &str) -> bool {
+    fn answer_item(&mut self, head: &Head, body: &[u8]) -> bool {
+        match Ask::received(head, body) {
+            Some(ask) => self.serve_item(&ask),
+            None => self.say("400 Bad Request", "this is not what was sent"),
+        }
+    }
+
+    pub(super) fn say(&mut self, status: &str, text: &str) -> bool {
         self.write(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{text}", text.len()).as_bytes())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> bool {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
         self.wire.stream.write_all(bytes).is_ok()
     }
 
