@@ -5,14 +5,18 @@
 //! request at a time ([`connection`]) through a stream that shows Pingora exactly one request ([`client`]), and parked
 //! in between: a waiting connection holds its socket and a small struct, nothing else.
 //!
-//! What it takes to close a connection without losing the last answer is in [`linger`].
+//! What it takes to close a connection without losing the last answer is in [`linger`]; when connections must be gone
+//! that would go on for days, in [`farewell`], and how a WebSocket is told, in `tunnel`.
 
 pub mod accept;
 pub mod client;
 pub mod connection;
+pub mod farewell;
 pub mod linger;
 pub mod refuse;
 pub mod socket;
+
+mod tunnel;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +26,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use self::farewell::Farewell;
 use self::linger::Linger;
 use self::socket::Peer;
 use crate::clock::{Instant, SystemTime};
@@ -42,6 +47,7 @@ pub struct Door {
     linger: Arc<Linger>,
     tracker: TaskTracker,
     draining: watch::Receiver<bool>,
+    farewell: Farewell,
 }
 
 /// What the proxy is told of a request beside its head.
@@ -113,12 +119,14 @@ impl Memory {
 }
 
 impl Door {
-    /// A door that nobody has come through yet. Its connections are counted in `tracker` until the last one ends.
+    /// A door that nobody has come through yet. Its connections are counted in `tracker` until the last one ends, which
+    /// is at the latest when `farewell` says.
     pub fn new(
         plan: &plan::Listener,
         metrics: &Metrics,
         tracker: TaskTracker,
         draining: watch::Receiver<bool>,
+        farewell: Farewell,
     ) -> Arc<Door> {
         Arc::new(Door {
             plan: plan.clone(),
@@ -128,6 +136,7 @@ impl Door {
             linger: Linger::new(tracker.clone()),
             tracker,
             draining,
+            farewell,
         })
     }
 

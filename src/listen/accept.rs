@@ -225,6 +225,7 @@ async fn rest(door: &Door, failed: &io::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listen::farewell::Farewell;
     use crate::listen::socket::tests::unwatchable;
     use crate::observe::metrics::Metrics;
     use crate::plan;
@@ -245,7 +246,7 @@ mod tests {
             },
             timeouts: plan::ListenerTimeouts { header: second, idle: second, read: second, write: second },
         };
-        Door::new(&plan, &Metrics::new(), TaskTracker::new(), watch::channel(false).1)
+        Door::new(&plan, &Metrics::new(), TaskTracker::new(), watch::channel(false).1, Farewell::default())
     }
 
     #[tokio::test]

@@ -3,7 +3,8 @@
 //! TERM drains: `/ready` fails and `tetap_draining` is 1, and then, without a pause, the listeners close. Clients that
 //! were connected, or about to be, are served still; requests under way are finished, kept-alive clients are answered
 //! once more with `Connection: close`, and the worker ends **the moment the last connection is gone**, or when
-//! `process.drain_timeout` is over. INT, or a second TERM, ends it at once.
+//! `process.drain_timeout` is over. WebSockets and answers that still go on in the last part of that time leave one by
+//! one, see [`farewell`](crate::listen::farewell). INT, or a second TERM, ends it at once.
 //!
 //! A load balancer that asks `/ready` every few seconds learns of the drain after the listeners have closed; until then
 //! its new connections are refused, and it can take them elsewhere.
@@ -26,6 +27,7 @@ use super::worker::RunError;
 use crate::admin::readiness::Readiness;
 use crate::clock::{Duration, Instant};
 use crate::listen::accept::Opening;
+use crate::listen::farewell::Farewell;
 use crate::observe::metrics::Metrics;
 
 /// What a stop goes through.
@@ -36,6 +38,8 @@ pub struct Stop {
     pub metrics: Arc<Metrics>,
     /// Tells listeners and connections.
     pub draining: watch::Sender<bool>,
+    /// Tells connections when they must be gone.
+    pub farewell: Farewell,
     /// Knows when the last listener is closed: until then there may be connections more.
     pub loops: TaskTracker,
     /// Knows when the last connection is gone.
@@ -103,6 +107,7 @@ impl Stop {
         self.readiness.drain();
         self.metrics.draining().set(1);
         self.draining.send_replace(true);
+        self.farewell.announce(Instant::now(), self.patience);
         self.loops.close();
         self.connections.close();
     }
@@ -142,6 +147,7 @@ mod tests {
             readiness: Readiness::new(),
             metrics: Metrics::new(),
             draining: watch::Sender::new(false),
+            farewell: Farewell::default(),
             loops: TaskTracker::new(),
             connections: TaskTracker::new(),
             patience: Duration::from_secs(20),

@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::listen::Door;
 use crate::listen::accept::{Accept, Opening};
+use crate::listen::farewell::Farewell;
 use crate::listen::socket::Bound;
 use crate::observe::access_log::{self, AccessLog};
 use crate::observe::metrics::Metrics;
@@ -97,6 +98,7 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
     let readiness = Readiness::new();
     let (loops, connections) = (TaskTracker::new(), TaskTracker::new());
     let (draining, drain) = watch::channel(false);
+    let farewell = Farewell::default();
     let (accepting, accepts) = watch::channel(Opening::UnderWay);
     let (answering, answers) = watch::channel(Opening::UnderWay);
     let (announce, announced) = mpsc::sync_channel(1);
@@ -109,6 +111,7 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         draining,
+        farewell: farewell.clone(),
         loops: loops.clone(),
         connections: connections.clone(),
         patience: plan.process.drain_timeout,
@@ -116,7 +119,7 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
         started: announce,
     };
     let threads = plan.process.threads.unwrap_or_else(cores);
-    let door = |listener| Door::new(listener, &metrics, connections.clone(), drain.clone());
+    let door = |listener| Door::new(listener, &metrics, connections.clone(), drain.clone(), farewell.clone());
     let doors = plan.listeners.iter().map(door).zip(bound).collect();
     let snapshot = Snapshot::build(plan, 1, Clock::start(), &metrics);
     let runtime = Runtime::new(snapshot, metrics.clone(), access_log);
