@@ -1,6 +1,8 @@
 //! How the built binary starts and ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "lifecycle/farewell.rs"]
+mod farewell;
 #[path = "support/lib.rs"]
 mod support;
 
@@ -210,31 +212,6 @@ fn a_signal_is_heard_however_early_it_comes() {
         let (_, took) = timed(|| process.wait());
         assert!(took < Duration::from_secs(5), "{took:?} after a signal at {delay} ms");
     }
-}
-
-#[test]
-fn a_websocket_is_cut_at_the_deadline_of_the_drain() {
-    let upstream = Scripted::start(|talk| {
-        talk.head();
-        talk.write(
-            "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n",
-        );
-        talk.wait_for_close();
-    });
-    let mut tetap = Tetap::start(&format!(
-        "process: {{drain_timeout: 700ms}}
-upstreams: {{u: {{endpoints: [\"{}\"]}}}}
-routes: [{{match: {{path: {{prefix: /}}}}, upstream: u}}]",
-        upstream.address()
-    ));
-    let mut client = tetap.client();
-    client.send("GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
-    client.send("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-    assert_eq!(client.read_answer().status, 101);
-    tetap.signal("TERM");
-    let (_, took) = timed(|| tetap.wait());
-    assert!(took > Duration::from_millis(500) && took < Duration::from_secs(6), "{took:?}");
-    assert!(client.is_closed());
 }
 
 #[test]

@@ -715,7 +715,7 @@ impl Drop for Client {
         self.arm();
         self.disarm();
         let Some(transport) = self.transport.take() else { return };
-        let told = self.tunnel().is_some_and(|tunnel| tunnel.has_told_client());
+        let told = self.tunnel().is_some_and(|tunnel| tunnel.awaits_client());
         let unread = told || matches!(self.reading, Reading::Body(_)) || !self.read.is_empty();
         if unread && !self.resets && self.note.trouble() != Some(Trouble::Gone) {
             self.linger.close(transport);

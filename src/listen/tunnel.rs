@@ -87,6 +87,11 @@ impl Tunnel {
         self.down.told
     }
 
+    /// Whether the client was told and has not answered, so that bytes of it may lie unread.
+    pub(super) fn awaits_client(&self) -> bool {
+        self.down.told && !self.up.frames.has_close()
+    }
+
     /// Whether the upstream was told.
     pub(super) fn has_told_upstream(&self) -> bool {
         self.up.told
