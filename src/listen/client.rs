@@ -728,6 +728,93 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    use crate::listen::farewell::Farewell;
+    use std::future::poll_fn;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio_util::task::TaskTracker;
+
+    const SWITCHING: &[u8] = b"HTTP/1.1 101 S\r\n\r\n";
+
+    /// A WebSocket whose moment has come, and its client.
+    async fn tunnel() -> (Client, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let minute = Duration::from_secs(60);
+        let timeouts = ListenerTimeouts { header: minute, idle: minute, read: minute, write: minute };
+        let farewell = Farewell::default();
+        let (linger, parting) = (Linger::new(TaskTracker::new()), Parting::new(farewell.clone()));
+        let mut client = Client::new(Transport::Unix(near), timeouts, linger, parting);
+        let note = client.begin(Framing::None);
+        note.begin_answer();
+        note.upgrade();
+        client.write_all(SWITCHING).await.unwrap();
+        farewell.announce(Instant::now(), Duration::ZERO);
+        (client, far)
+    }
+
+    async fn read(client: &mut Client) -> io::Result<Vec<u8>> {
+        let mut buf = [0; 64];
+        client.read(&mut buf).await.map(|count| buf[..count].to_vec())
+    }
+
+    async fn seen(mut far: UnixStream) -> Vec<u8> {
+        let mut seen = Vec::new();
+        far.read_to_end(&mut seen).await.unwrap();
+        seen.split_off(SWITCHING.len())
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_does_not_end_in_time_is_cut_without_a_close() {
+        let (mut client, far) = tunnel().await;
+        client.write_all(b"\x81\x05he").await.unwrap();
+        let began = Instant::now();
+        assert_eq!(read(&mut client).await.unwrap().len(), 8, "the upstream is told");
+        assert_eq!(read(&mut client).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert!(began.elapsed() >= limits::FRAME_END && began.elapsed() < limits::FRAME_END * 3);
+        assert_eq!(client.note.trouble(), Some(Trouble::Drained));
+        drop(client);
+        assert_eq!(seen(far).await, b"\x81\x05he");
+    }
+
+    #[tokio::test]
+    async fn ends_that_do_not_answer_are_waited_for_a_while() {
+        let (mut client, far) = tunnel().await;
+        let began = Instant::now();
+        assert_eq!(read(&mut client).await.unwrap().len(), 8);
+        client.write_all(b"\x81\x05hello").await.unwrap();
+        assert_eq!(read(&mut client).await.unwrap(), b"", "as if the client had left");
+        assert!(began.elapsed() >= limits::CLOSE_REPLY && began.elapsed() < limits::CLOSE_REPLY * 3);
+        AsyncWriteExt::shutdown(&mut client).await.unwrap();
+        drop(client);
+        assert_eq!(seen(far).await, CLOSE_TO_CLIENT, "and nothing behind it");
+    }
+
+    #[tokio::test]
+    async fn ends_that_have_answered_are_not_waited_for() {
+        let (mut client, mut far) = tunnel().await;
+        let began = Instant::now();
+        assert_eq!(read(&mut client).await.unwrap().len(), 8);
+        far.write_all(b"\x81\x80keys\x88\x80keys").await.unwrap();
+        client.write_all(&CLOSE_TO_CLIENT).await.unwrap();
+        assert_eq!(read(&mut client).await.unwrap(), b"");
+        assert!(began.elapsed() < limits::CLOSE_REPLY / 2);
+        drop(client);
+        assert_eq!(seen(far).await, CLOSE_TO_CLIENT);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_behind_the_place_of_a_close_is_not_passed_on() {
+        let (mut client, mut far) = tunnel().await;
+        client.tunnel().unwrap().take_up(b"\x81\x82keys"); // all of a frame but its payload
+        let begun = tokio::time::timeout(Duration::from_millis(50), poll_fn(|cx| client.poll_dismissed(cx)));
+        assert!(begun.await.is_err(), "its moment has come, and the frame has time to end");
+        far.write_all(b"ab\x81\x81keysc").await.unwrap();
+        assert_eq!(read(&mut client).await.unwrap(), b"ab");
+        assert_eq!(read(&mut client).await.unwrap()[..2], [0x88, 0x82]);
+        assert_eq!(read(&mut client).await.unwrap(), b"", "nobody answers");
+    }
+
     #[test]
     fn a_date_is_written_over_another_and_over_nothing_else() {
         let head = "HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 21:30:44 GMT\r\nAge: 9\r\n\r\n";
