@@ -62,6 +62,7 @@
 //! | What is bounded, and why there? | [`limits`], [`plan::ListenerLimits`], [`plan::UpstreamLimits`] |
 //! | Which metrics are there? | [`observe::metrics`] |
 //! | How does the process end? | [`process::stop`] |
+//! | And a WebSocket, or a stream, that goes on? | [`listen::farewell`] |
 //!
 //! # Words
 //!

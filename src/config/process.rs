@@ -40,7 +40,8 @@ pub struct Process {
     /// Threads that serve traffic. Left out, one for each core.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
-    /// How long a stopping worker waits for its clients. It ends as soon as the last one is gone.
+    /// How long a stopping worker waits for its clients. It ends as soon as the last one is gone. WebSockets and answers
+    /// that still go on are ended one by one in the last part of this time.
     pub drain_timeout: Duration,
 }
 
