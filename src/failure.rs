@@ -44,13 +44,15 @@ pub enum Cause {
     UpstreamInvalid,
     /// The client closed its connection before the answer was whole. Nobody is left to answer.
     ClientClosed,
+    /// The proxy is stopping, and what was still under way had to end. Its answer has begun, so nobody is told.
+    Drained,
     /// A fault of the proxy itself.
     Internal,
 }
 
 impl Cause {
     /// Every cause, in the order of the enum: metrics register one series for each.
-    pub const ALL: [Cause; 16] = [
+    pub const ALL: [Cause; 17] = [
         Cause::BadRequest,
         Cause::UriTooLong,
         Cause::HeaderTooLarge,
@@ -66,6 +68,7 @@ impl Cause {
         Cause::UpstreamReset,
         Cause::UpstreamInvalid,
         Cause::ClientClosed,
+        Cause::Drained,
         Cause::Internal,
     ];
 
@@ -87,6 +90,7 @@ impl Cause {
             Cause::UpstreamReset => "upstream_reset",
             Cause::UpstreamInvalid => "upstream_invalid",
             Cause::ClientClosed => "client_closed",
+            Cause::Drained => "drained",
             Cause::Internal => "internal",
         }
     }
@@ -102,7 +106,9 @@ impl Cause {
             Cause::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Cause::NoRoute => StatusCode::NOT_FOUND,
             Cause::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Cause::Overloaded | Cause::NoEndpoint | Cause::ConnectFailed => StatusCode::SERVICE_UNAVAILABLE,
+            Cause::Overloaded | Cause::NoEndpoint | Cause::ConnectFailed | Cause::Drained => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Cause::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Cause::UpstreamReset | Cause::UpstreamInvalid => StatusCode::BAD_GATEWAY,
             Cause::ClientClosed => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
@@ -128,6 +134,7 @@ impl Cause {
             Cause::UpstreamReset => "The server broke off its answer",
             Cause::UpstreamInvalid => "The server's answer is not valid HTTP",
             Cause::ClientClosed => "The client closed the connection",
+            Cause::Drained => "The service is restarting, please try again",
             Cause::Internal => "The proxy made an error",
         }
     }
@@ -135,7 +142,7 @@ impl Cause {
     /// Seconds for `Retry-After` (RFC 9110, section 10.2.3), where waiting helps.
     pub const fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Cause::Overloaded | Cause::NoEndpoint | Cause::ConnectFailed => Some(1),
+            Cause::Overloaded | Cause::NoEndpoint | Cause::ConnectFailed | Cause::Drained => Some(1),
             _ => None,
         }
     }

@@ -19,6 +19,7 @@
 //! | fields meant for one connection only | [`hop_by_hop`] |
 //! | word about who the client is | [`forwarding`] |
 //! | name in every log | [`request_id`] |
+//! | frames, once it is a WebSocket | [`websocket`] |
 //!
 //! Everything here is a pure function or state machine over bytes: no socket, no clock, no Pingora.
 
@@ -30,6 +31,7 @@ pub mod path;
 pub mod request_head;
 pub mod request_id;
 pub mod response_head;
+pub mod websocket;
 
 mod connection;
 mod field;

@@ -62,6 +62,8 @@
 //! | What is bounded, and why there? | [`limits`], [`plan::ListenerLimits`], [`plan::UpstreamLimits`] |
 //! | Which metrics are there? | [`observe::metrics`] |
 //! | How does the process end? | [`process::stop`] |
+//! | And a WebSocket, or a stream, that goes on? | [`listen::farewell`] |
+//! | What if a new worker never becomes ready? | [`handover`], and what it says to its supervisor, [`wire`]; not in service yet |
 //!
 //! # Words
 //!
@@ -86,13 +88,13 @@
 //! |---|---|---|
 //! | words | [`clock`] [`failure`] [`limits`] | anything else |
 //! | config | [`config`] | the domain, Pingora, tokio |
-//! | domain (pure) | [`routing`] [`health`] [`balance`] [`roster`] [`limit`] [`retry`] [`hygiene`] [`answer`] | IO, tokio, Pingora, config, logging, the time |
+//! | domain (pure) | [`routing`] [`health`] [`balance`] [`roster`] [`limit`] [`retry`] [`hygiene`] [`answer`] [`handover`] | IO, tokio, Pingora, config, logging, the time |
 //! | plan | [`plan`] | tokio, Pingora, the disk |
 //! | observe | [`observe`] | the domain, plan, runtime, proxy |
-//! | live | [`watchdog`] [`upstream`] [`runtime`] | config, proxy, admin |
+//! | live | [`sockets`] [`watchdog`] [`upstream`] [`runtime`] | config, proxy, admin |
 //! | traffic | [`listen`] [`proxy`] | config, process, admin |
 //! | control | [`admin`] | proxy, process |
-//! | process | [`process`] [`cli`] [`demo`] | – |
+//! | process | [`wire`] [`process`] [`cli`] [`demo`] | – |
 
 pub mod admin;
 pub mod answer;

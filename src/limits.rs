@@ -171,3 +171,23 @@ pub const CRASH_FORGIVEN: Duration = Duration::from_secs(60);
 
 /// How long a worker's request to itself may take: it waits for nobody.
 pub const OWN_REQUEST: Duration = Duration::from_secs(2);
+
+/// The last part of a drain in which WebSockets and answers that still go on are ended, each at a moment of its own: a
+/// quarter of `process.drain_timeout`, and no more than this. Ten thousand clients that connect anew within ten seconds
+/// are a thousand a second, which is load; in one millisecond they are an outage.
+pub const PARTING_SPREAD: Duration = Duration::from_secs(10);
+
+/// What is kept free of the drain's time behind the last of these moments, so that nobody is told goodbye and cut in one
+/// breath: an eighth of `process.drain_timeout`, and no more than the two steps of a goodbye take, [`FRAME_END`] and
+/// [`CLOSE_REPLY`].
+pub const PARTING_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a WebSocket that is to be closed may take to come to the end of the frame that it is in. A frame that takes
+/// longer than this is a file on a slow line, and might take minutes.
+pub const FRAME_END: Duration = Duration::from_secs(1);
+
+/// How long both ends of a WebSocket that have been told goodbye may take to answer: a few round trips on a poor network.
+pub const CLOSE_REPLY: Duration = Duration::from_secs(1);
+
+/// Calls to the service that accepts, which have not been heard yet: it hears them at once.
+pub const CALLS: usize = 16;

@@ -5,14 +5,18 @@
 //! request at a time ([`connection`]) through a stream that shows Pingora exactly one request ([`client`]), and parked
 //! in between: a waiting connection holds its socket and a small struct, nothing else.
 //!
-//! What it takes to close a connection without losing the last answer is in [`linger`].
+//! What it takes to close a connection without losing the last answer is in [`linger`]; when connections must be gone
+//! that would go on for days, in [`farewell`], and how a WebSocket is told, in `tunnel`.
 
 pub mod accept;
 pub mod client;
 pub mod connection;
+pub mod farewell;
 pub mod linger;
 pub mod refuse;
 pub mod socket;
+
+mod tunnel;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,9 +26,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use self::farewell::Farewell;
 use self::linger::Linger;
 use self::socket::Peer;
-use crate::clock::{Instant, SystemTime};
+use crate::clock::{Duration, Instant, SystemTime};
 use crate::hygiene::forwarding::{ClientAddress, Scheme};
 use crate::hygiene::framing::Framing;
 use crate::hygiene::request_head::Marks;
@@ -50,6 +55,7 @@ struct Visitors {
     linger: Arc<Linger>,
     tracker: TaskTracker,
     drain: watch::Sender<bool>,
+    farewell: Farewell,
 }
 
 /// What the proxy is told of a request beside its head.
@@ -134,14 +140,8 @@ impl Door {
             linger: Linger::new(tracker.clone()),
             tracker,
             drain,
+            farewell: Farewell::default(),
         });
-        Arc::new(Door { plan: plan.clone(), metrics, visitors, draining })
-    }
-
-    /// The same listener with other bounds. Those who are connected count, and keep the bounds that they came in under.
-    pub fn renewed(&self, plan: &plan::Listener, metrics: &Metrics) -> Arc<Door> {
-        let metrics = metrics.listener(&plan.name);
-        let (visitors, draining) = (self.visitors.clone(), self.draining.clone());
         Arc::new(Door { plan: plan.clone(), metrics, visitors, draining })
     }
 
@@ -150,14 +150,10 @@ impl Door {
         Door::with(&own(), ListenerMetrics::unseen(), TaskTracker::new())
     }
 
-    /// Tells clients to go: kept-alive ones with their next answer.
-    pub fn drain(&self) {
+    /// Tells clients to go: kept-alive ones with their next answer, the others by the time that `patience` is over.
+    pub fn drain(&self, patience: Duration) {
         self.visitors.drain.send_replace(true);
-    }
-
-    /// Connections that are open now.
-    pub fn open(&self) -> usize {
-        self.visitors.open.load(Ordering::Relaxed)
+        self.visitors.farewell.announce(Instant::now(), patience);
     }
 
     /// From the configuration.

@@ -1,6 +1,7 @@
 //! The process: what is opened before the first request, and how it ends.
 
 pub mod descriptors;
+pub mod doors;
 pub mod stop;
 pub mod worker;
 

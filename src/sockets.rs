@@ -5,9 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// Opens a TCP socket. One for IPv6 takes IPv6 only, so that `0.0.0.0:80` and `[::]:80` can stand side by side.
 ///
@@ -36,18 +36,20 @@ pub fn unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
     listen(socket, backlog)
 }
 
+/// Removes a socket's file when dropped: the way to the socket ends before the socket does.
+#[derive(Debug)]
+pub struct Unlink(pub PathBuf);
+
+impl Drop for Unlink {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0); // gone already is as good
+    }
+}
+
 fn listen(socket: Socket, backlog: u32) -> io::Result<OwnedFd> {
     socket.set_nonblocking(true)?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
-}
-
-/// Gives a listening socket another backlog.
-///
-/// # Errors
-/// It is no listening socket.
-pub fn set_backlog(socket: &OwnedFd, backlog: u32) -> io::Result<()> {
-    SockRef::from(socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
 }
 
 /// Whether `path` is a socket that nobody listens on, and nothing else: what is not a socket is never removed.
@@ -84,7 +86,7 @@ mod tests {
     #[test]
     fn both_families_of_any_address_can_share_a_port() {
         let v4 = tcp("0.0.0.0:0".parse().unwrap(), 8).unwrap();
-        let port = SockRef::from(&v4).local_addr().unwrap().as_socket().unwrap().port();
+        let port = socket2::SockRef::from(&v4).local_addr().unwrap().as_socket().unwrap().port();
         assert!(tcp(format!("[::]:{port}").parse().unwrap(), 8).is_ok());
     }
 }

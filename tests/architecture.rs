@@ -20,7 +20,8 @@ struct Room {
 }
 
 const WORDS: Names = &["clock", "failure", "limits"];
-const DOMAIN: Names = &["routing", "health", "balance", "roster", "limit", "retry", "hygiene", "answer"];
+const DOMAIN: Names =
+    &["routing", "health", "balance", "roster", "limit", "retry", "hygiene", "answer", "handover"];
 const PROCESS: Names = &["process", "cli", "demo"];
 
 const ENGINE: Names = &[
@@ -85,14 +86,16 @@ const ROOMS: &[Room] = &[
     Room { name: "retry", knows: &[WORDS], shuns: IMPURE },
     Room { name: "hygiene", knows: &[WORDS, &["routing"]], shuns: IMPURE },
     Room { name: "answer", knows: &[WORDS], shuns: IMPURE },
+    Room { name: "handover", knows: &[WORDS], shuns: IMPURE },
     Room { name: "plan", knows: &[WORDS, DOMAIN, &["config"]], shuns: &[ENGINE, TASKS, WORLD, NOW] },
     Room { name: "observe", knows: &[WORDS], shuns: &[ENGINE, TASKS] },
+    Room { name: "sockets", knows: &[WORDS], shuns: &[ENGINE, TASKS, SYNTAX] },
     Room { name: "watchdog", knows: &[WORDS], shuns: &[ENGINE, WORLD, SYNTAX] },
     Room { name: "upstream", knows: &[WORDS, DOMAIN, &["plan", "observe", "watchdog"]], shuns: &[SYNTAX] },
     Room { name: "runtime", knows: &[WORDS, DOMAIN, &["plan", "observe", "upstream"]], shuns: &[SYNTAX] },
     Room {
         name: "listen",
-        knows: &[WORDS, DOMAIN, &["plan", "observe", "watchdog", "upstream", "runtime"]],
+        knows: &[WORDS, DOMAIN, &["plan", "observe", "watchdog", "upstream", "runtime", "sockets"]],
         shuns: &[SYNTAX],
     },
     Room {
@@ -105,6 +108,7 @@ const ROOMS: &[Room] = &[
         knows: &[WORDS, DOMAIN, &["plan", "observe", "upstream", "runtime"]],
         shuns: &[ENGINE],
     },
+    Room { name: "wire", knows: &[WORDS], shuns: &[ENGINE] },
     Room { name: "process", knows: EVERYTHING, shuns: &[] },
     Room { name: "cli", knows: EVERYTHING, shuns: &[] },
     Room { name: "demo", knows: EVERYTHING, shuns: &[] },
@@ -115,7 +119,10 @@ const EVERYTHING: &[Names] = &[
     WORDS,
     DOMAIN,
     PROCESS,
-    &["config", "plan", "observe", "watchdog", "upstream", "runtime", "listen", "proxy", "admin"],
+    &[
+        "config", "plan", "observe", "watchdog", "upstream", "runtime", "listen", "proxy", "admin",
+        "sockets", "wire",
+    ],
 ];
 
 #[test]

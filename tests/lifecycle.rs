@@ -1,6 +1,8 @@
 //! How the built binary starts and ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "lifecycle/farewell.rs"]
+mod farewell;
 #[path = "support/lib.rs"]
 mod support;
 
@@ -70,6 +72,28 @@ fn readiness_ends_before_anything_else() {
     tetap.wait_for_metric("tetap_draining", &[], 1.0);
     gate.open();
     assert_eq!(client.read_answer().status, 200);
+}
+
+#[test]
+fn a_lame_duck_says_that_it_will_go_and_serves_on_until_then() {
+    let mut tetap = Tetap::start(&format!("process: {{lame_duck: 1500ms}}\n{QUICK}"));
+    let began = std::time::Instant::now();
+    tetap.signal("TERM");
+    until("it is not ready any more", || tetap.admin("/ready").status == 503);
+    let answer = tetap.get("/");
+    assert_eq!((answer.text().as_str(), answer.head.one("connection")), ("quick", Some("keep-alive")));
+    until_closed(&tetap);
+    assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert_eq!(tetap.wait(), Some(0));
+}
+
+#[test]
+fn a_lame_duck_that_is_told_twice_ends_at_once() {
+    let mut tetap = Tetap::start(&format!("process: {{lame_duck: 60s}}\n{QUICK}"));
+    tetap.signal("TERM");
+    until("it is not ready any more", || tetap.admin("/ready").status == 503);
+    tetap.signal("TERM");
+    assert_eq!(tetap.wait(), Some(0));
 }
 
 #[test]
@@ -210,31 +234,6 @@ fn a_signal_is_heard_however_early_it_comes() {
         let (_, took) = timed(|| process.wait());
         assert!(took < Duration::from_secs(5), "{took:?} after a signal at {delay} ms");
     }
-}
-
-#[test]
-fn a_websocket_is_cut_at_the_deadline_of_the_drain() {
-    let upstream = Scripted::start(|talk| {
-        talk.head();
-        talk.write(
-            "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n",
-        );
-        talk.wait_for_close();
-    });
-    let mut tetap = Tetap::start(&format!(
-        "process: {{drain_timeout: 700ms}}
-upstreams: {{u: {{endpoints: [\"{}\"]}}}}
-routes: [{{match: {{path: {{prefix: /}}}}, upstream: u}}]",
-        upstream.address()
-    ));
-    let mut client = tetap.client();
-    client.send("GET / HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
-    client.send("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-    assert_eq!(client.read_answer().status, 101);
-    tetap.signal("TERM");
-    let (_, took) = timed(|| tetap.wait());
-    assert!(took > Duration::from_millis(500) && took < Duration::from_secs(6), "{took:?}");
-    assert!(client.is_closed());
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub struct Process {
     /// first. Left out, not at all.
     pub lame_duck: Option<Duration>,
     /// How long a stopping worker waits for its clients, once it accepts no more. It ends as soon as the last one is gone.
+    /// WebSockets and answers that still go on are ended one by one in the last part of this time.
     pub drain_timeout: Duration,
 }
 

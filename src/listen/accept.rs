@@ -18,6 +18,7 @@ use log::{debug, warn};
 use pingora::apps::HttpServerApp;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
+use std::os::unix::net::UnixStream as StdStream;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -53,8 +54,8 @@ pub enum Ending {
 pub enum Call {
     /// A listener to accept from.
     Open(Entrance),
-    /// The worker's own connection, to see that it is served.
-    Own(UnixStream),
+    /// The worker's own connection, to see that it is served; non-blocking.
+    Own(StdStream),
 }
 
 /// A listener before its loop runs. It counts as a loop already: whoever waits for the last loop does not miss those
@@ -83,8 +84,25 @@ pub struct Accept<App> {
 
 impl<App> Accept<App> {
     /// A service that does what is called for with `app` on `threads` threads.
-    pub fn new(calls: mpsc::Receiver<Call>, app: Arc<App>, runtime: Arc<Runtime>, threads: usize) -> Accept<App> {
+    pub fn new(
+        calls: mpsc::Receiver<Call>,
+        app: Arc<App>,
+        runtime: Arc<Runtime>,
+        threads: usize,
+    ) -> Accept<App> {
         Accept { calls, app, runtime, threads }
+    }
+}
+
+impl<App> Accept<App>
+where
+    App: HttpServerApp + Send + Sync + 'static,
+{
+    fn receive_own(&self, stream: StdStream, door: &Arc<Door>) {
+        match UnixStream::from_std(stream) {
+            Ok(stream) => receive((Transport::Unix(stream), Peer::Own), door, &self.app, &self.runtime),
+            Err(failed) => warn!("the worker cannot ask itself: {failed}"),
+        }
     }
 }
 
@@ -102,7 +120,7 @@ where
                 _ = shutdown.changed() => return, // the runtime ends with this service: it lasts as long as the process
                 Some(call) = self.calls.recv() => match call {
                     Call::Open(entrance) => open(entrance, &self.app, &self.runtime, &mut loops),
-                    Call::Own(stream) => receive((Transport::Unix(stream), Peer::Own), &own, &self.app, &self.runtime),
+                    Call::Own(stream) => self.receive_own(stream, &own),
                 },
                 Some(_) = loops.join_next() => {}
             }
@@ -180,7 +198,11 @@ async fn accept_until(
 
 /// Takes what is left in the backlog; no more than fits in there, for where a listener cannot be shut it may never be
 /// empty.
-fn accept_queued(listener: &Listener, door: &watch::Receiver<Arc<Door>>, receive: impl Fn((Transport, Peer))) {
+fn accept_queued(
+    listener: &Listener,
+    door: &watch::Receiver<Arc<Door>>,
+    receive: impl Fn((Transport, Peer)),
+) {
     let (backlog, name) = (door.borrow().plan().limits.backlog, door.borrow().plan().name.clone());
     for _ in 0..=backlog {
         match listener.accept_queued() {
@@ -196,8 +218,12 @@ async fn ended(ending: &mut watch::Receiver<Ending>) {
     let _ = ending.wait_for(|ending| *ending != Ending::Open).await; // a sender that is gone ends it too
 }
 
-fn receive<App>((transport, peer): (Transport, Peer), door: &Arc<Door>, app: &Arc<App>, runtime: &Arc<Runtime>)
-where
+fn receive<App>(
+    (transport, peer): (Transport, Peer),
+    door: &Arc<Door>,
+    app: &Arc<App>,
+    runtime: &Arc<Runtime>,
+) where
     App: HttpServerApp + Send + Sync + 'static,
 {
     match door.admit(peer) {

@@ -5,6 +5,9 @@
 //! stream hands out the body up to its last byte and then **nothing more**. Behind that fence wait the bytes of the next
 //! (pipelined) request, up to a bound. What Pingora's read still learns behind it is whether the client has gone.
 //!
+//! A connection whose [time is over](super::farewell) while its answer goes on is cut, so that the client sees that the
+//! answer is not whole; a WebSocket is [told](super::tunnel) before.
+//!
 //! Reads and writes have deadlines that move with every byte. Small writes are gathered, so that header and body of a
 //! small answer leave in one packet; they go out at the latest when Pingora turns to waiting.
 
@@ -26,12 +29,15 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::farewell::Parting;
 use super::linger::Linger;
 use super::socket::Transport;
+use super::tunnel::Tunnel;
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::body::{BodyScanner, Passed};
 use crate::hygiene::framing::Framing;
+use crate::hygiene::websocket::{CLOSE_TO_CLIENT, close_to_server};
 use crate::limits;
 use crate::plan::ListenerTimeouts;
 use crate::watchdog::Watchdog;
@@ -52,6 +58,7 @@ pub struct Client {
     write_dog: Watchdog,
     note: Arc<Note>,
     linger: Arc<Linger>,
+    parting: Parting,
     /// The socket is set to end with a reset, whoever closes it: also the kernel, when the process ends.
     resets: bool,
 }
@@ -64,7 +71,7 @@ enum Reading {
     /// Nothing: the fence.
     Nothing,
     /// Bytes of another protocol, without an end that we would know.
-    Tunnel,
+    Tunnel(Box<Tunnel>),
 }
 
 /// What stream and exchange tell each other about one request.
@@ -73,6 +80,7 @@ pub struct Note {
     trouble: AtomicU8,
     upgraded: AtomicBool,
     cut: AtomicBool,
+    begun: AtomicBool,
     answered: AtomicBool,
     extra: Mutex<Extra>,
 }
@@ -97,19 +105,28 @@ pub enum Trouble {
     SlowReader,
     /// The client went away.
     Gone,
+    /// None, but the proxy is stopping and has no more time for this.
+    Drained,
     /// None: the answer is whole, and the rest of the body is of no use. The connection ends with it.
     Superfluous,
 }
 
 impl Trouble {
-    const ALL: [Trouble; 5] =
-        [Trouble::BadBody, Trouble::SlowBody, Trouble::SlowReader, Trouble::Gone, Trouble::Superfluous];
+    const ALL: [Trouble; 6] = [
+        Trouble::BadBody,
+        Trouble::SlowBody,
+        Trouble::SlowReader,
+        Trouble::Gone,
+        Trouble::Drained,
+        Trouble::Superfluous,
+    ];
 
     /// The word for it that everybody uses.
     pub fn cause(self) -> Cause {
         match self {
             Trouble::BadBody => Cause::BadRequest,
             Trouble::SlowBody => Cause::RequestTimeout,
+            Trouble::Drained => Cause::Drained,
             Trouble::SlowReader | Trouble::Gone | Trouble::Superfluous => Cause::ClientClosed,
         }
     }
@@ -130,6 +147,11 @@ impl Note {
     /// The exchange says: this is another protocol from now on (after a 101).
     pub fn upgrade(&self) {
         self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    /// The exchange says: an upstream's answer begins.
+    pub fn begin_answer(&self) {
+        self.begun.store(true, Ordering::Relaxed);
     }
 
     /// The exchange says: the answer is whole.
@@ -158,7 +180,12 @@ impl Note {
 
 impl Client {
     /// A connection from which nothing was read yet.
-    pub fn new(transport: Transport, timeouts: ListenerTimeouts, linger: Arc<Linger>) -> Client {
+    pub(super) fn new(
+        transport: Transport,
+        timeouts: ListenerTimeouts,
+        linger: Arc<Linger>,
+        parting: Parting,
+    ) -> Client {
         Client {
             transport: Some(transport),
             timeouts,
@@ -170,6 +197,7 @@ impl Client {
             write_dog: Watchdog::default(),
             note: Arc::default(),
             linger,
+            parting,
             resets: false,
         }
     }
@@ -221,15 +249,37 @@ impl Client {
     }
 
     fn is_tunnel(&mut self) -> bool {
-        if self.note.upgraded.load(Ordering::Relaxed) && !matches!(self.reading, Reading::Tunnel) {
-            self.reading = Reading::Tunnel;
+        let begins = self.note.upgraded.load(Ordering::Relaxed) && self.tunnel().is_none();
+        if begins {
+            self.reading = Reading::Tunnel(Box::default());
         }
-        matches!(self.reading, Reading::Tunnel)
+        self.tunnel().is_some()
+    }
+
+    fn tunnel(&mut self) -> Option<&mut Tunnel> {
+        match &mut self.reading {
+            Reading::Tunnel(tunnel) => Some(tunnel),
+            _ => None,
+        }
     }
 
     fn fail<T>(&self, trouble: Trouble, kind: io::ErrorKind) -> Poll<io::Result<T>> {
         self.note.trouble_is(trouble);
         Poll::Ready(Err(kind.into()))
+    }
+
+    fn poll_read_on(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.owned == 0 && !self.read.is_empty() && self.own_ahead().is_err() {
+            return self.fail(Trouble::BadBody, io::ErrorKind::InvalidData);
+        }
+        if self.owned > 0 {
+            self.hand_out(buf);
+            return Poll::Ready(Ok(()));
+        }
+        match self.reading {
+            Reading::Nothing => self.poll_fence(cx),
+            _ => self.poll_body(cx, buf),
+        }
     }
 
     fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
@@ -250,7 +300,7 @@ impl Client {
                 }
                 Passed::Broken(_) => return Err(io::ErrorKind::InvalidData.into()),
             },
-            Reading::Tunnel => self.owned = self.read.len(),
+            Reading::Tunnel(tunnel) => self.owned = tunnel.take_up(&self.read),
             Reading::Nothing => {}
         }
         Ok(())
@@ -278,8 +328,11 @@ impl Client {
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.reading, Reading::Tunnel) {
+        if self.tunnel().is_some() {
             return Poll::Pending; // the upstream's side keeps the time of a tunnel
+        }
+        if self.poll_cut(cx).is_ready() {
+            return self.fail(Trouble::Drained, io::ErrorKind::ConnectionAborted);
         }
         let patience = self.timeouts.read;
         self.read_dog.set_if_clear(|| Instant::now() + patience);
@@ -295,14 +348,16 @@ impl Client {
     }
 
     fn keep_back(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> Poll<io::Result<()>> {
-        let Reading::Body(scanner) = &mut self.reading else {
-            return Poll::Ready(Ok(()));
-        };
         let arrived = &buf.filled()[before..];
-        let taken = match scanner.feed(arrived) {
+        let passed = match &mut self.reading {
+            Reading::Body(scanner) => scanner.feed(arrived),
+            Reading::Tunnel(tunnel) => Passed::End(tunnel.take_up(arrived)),
+            Reading::Nothing => Passed::All,
+        };
+        let taken = match passed {
             Passed::All => arrived.len(),
             Passed::End(taken) => {
-                self.reading = Reading::Nothing;
+                self.body_taken();
                 taken
             }
             Passed::Broken(_) => {
@@ -315,11 +370,21 @@ impl Client {
         Poll::Ready(Ok(()))
     }
 
+    /// A body has ended; a tunnel has not, if it lets no more pass for now.
+    fn body_taken(&mut self) {
+        if matches!(self.reading, Reading::Body(_)) {
+            self.reading = Reading::Nothing;
+        }
+    }
+
     /// Behind the fence: reads ahead within bounds, and notices a client that has gone. One that closes its side before it
     /// has its answer is taken to have gone, as nginx takes it: what is said for it would cost an upstream's time, and
     /// mostly reach nobody. One that sent further requests before it closed its side still waits for answers.
     fn poll_fence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let _ = self.poll_write_out(cx); // nobody else may come by for a while; an error shows at the next write
+        if self.poll_cut(cx).is_ready() {
+            return self.fail(Trouble::Drained, io::ErrorKind::ConnectionAborted);
+        }
         loop {
             if self.read.len() >= limits::READ_AHEAD_BYTES {
                 return Poll::Pending;
@@ -359,6 +424,19 @@ impl Client {
             ready!(self.poll_send(cx, &[]))?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_gather(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if self.written.len() + data.len() <= limits::WRITE_BUFFER_BYTES {
+            self.written.extend_from_slice(data);
+            return Poll::Ready(Ok(data.len()));
+        }
+        loop {
+            match ready!(self.poll_send(cx, data))? {
+                0 => {} // only gathered bytes went
+                sent => return Poll::Ready(Ok(sent)),
+            }
+        }
     }
 
     fn gather_head(&mut self, head: &[u8], extra: &Extra) {
@@ -408,7 +486,8 @@ impl Client {
 
     /// Lets it end as usual, once the answer is whole and the kernel has all of it.
     fn disarm(&mut self) {
-        let unsent = matches!(self.note.trouble(), Some(Trouble::SlowReader | Trouble::Gone));
+        let trouble = self.note.trouble();
+        let unsent = matches!(trouble, Some(Trouble::SlowReader | Trouble::Gone | Trouble::Drained));
         if !(self.note.cut.load(Ordering::Relaxed) || unsent) && self.written.is_empty() {
             self.set_resets(false);
         }
@@ -424,8 +503,112 @@ impl Client {
     fn poll_slow_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let patience = self.timeouts.write;
         self.write_dog.set_if_clear(|| Instant::now() + patience);
+        if self.poll_unread(cx).is_ready() {
+            return self.fail(Trouble::Drained, io::ErrorKind::ConnectionAborted);
+        }
         ready!(self.write_dog.poll_expired(cx));
         self.fail(Trouble::SlowReader, io::ErrorKind::TimedOut)
+    }
+}
+
+/// How it ends when its [time is over](super::farewell).
+impl Client {
+    /// Ready when an answer that still goes on must end. One that is whole, or has not begun, is none.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.note.answered.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        self.poll_unread(cx)
+    }
+
+    /// The same while the client does not take what there is.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.note.begun.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        self.poll_dismissed(cx)
+    }
+
+    /// Ready when the connection's time is over; for a tunnel, when also the time to say goodbye is.
+    fn poll_dismissed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.parting.poll(cx));
+        let Some(patience) = self.tunnel().and_then(Tunnel::begin_close) else { return Poll::Ready(()) };
+        self.parting.put_off(Instant::now() + patience);
+        self.parting.poll(cx)
+    }
+
+    /// Puts Close frames where they are due and may stand.
+    fn say_goodbye(&mut self) {
+        let Reading::Tunnel(tunnel) = &mut self.reading else { return };
+        if tunnel.tell_client() {
+            self.written.extend_from_slice(&CLOSE_TO_CLIENT);
+        }
+        if self.owned == 0 && tunnel.tell_upstream() {
+            tunnel.heed(&self.read);
+            self.read.clear();
+            self.read.extend_from_slice(&close_to_server(fastrand::u32(..).to_ne_bytes()));
+            self.owned = self.read.len();
+        }
+        if tunnel.have_been_told() {
+            self.note.trouble_is(Trouble::Drained);
+            self.parting.put_off(Instant::now() + limits::CLOSE_REPLY);
+        }
+    }
+
+    fn poll_read_tunnel(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let is_over = self.poll_dismissed(cx).is_ready();
+        self.say_goodbye();
+        let _ = self.poll_write_out(cx);
+        if is_over {
+            return self.end_tunnel();
+        }
+        let handed_out = self.owned == 0;
+        match self.tunnel() {
+            Some(tunnel) if handed_out && tunnel.has_told_upstream() => self.poll_reply(cx),
+            _ => self.poll_read_on(cx, buf),
+        }
+    }
+
+    /// As if the client had left; or, where nobody could be told, as a cut.
+    fn end_tunnel(&mut self) -> Poll<io::Result<()>> {
+        match self.tunnel() {
+            Some(tunnel) if tunnel.is_closed() => Poll::Ready(Ok(())),
+            _ => self.fail(Trouble::Drained, io::ErrorKind::ConnectionAborted),
+        }
+    }
+
+    /// Waits for what the client says to its Close; who reads on sees the tunnel's end.
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (Reading::Tunnel(tunnel), Some(transport)) = (&mut self.reading, &mut self.transport) else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut left = false;
+        while !tunnel.is_over(left) {
+            if left {
+                return Poll::Pending; // until the upstream has answered too, or the time is over
+            }
+            let mut waste = [0; 1024];
+            let mut waste = ReadBuf::new(&mut waste);
+            left = ready!(Pin::new(&mut *transport).poll_read(cx, &mut waste)).is_err();
+            left |= waste.filled().is_empty();
+            tunnel.heed(waste.filled());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Behind its Close the client gets nothing more.
+    fn poll_write_tunnel(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if self.poll_dismissed(cx).is_ready() {
+            return self.fail(Trouble::Drained, io::ErrorKind::ConnectionAborted);
+        }
+        self.say_goodbye();
+        let told = self.tunnel().is_some_and(|tunnel| tunnel.has_told_client());
+        let offer = self.tunnel().map_or(data.len(), |tunnel| tunnel.offer_down(data));
+        let sent = if told { data.len() } else { ready!(self.poll_gather(cx, &data[..offer]))? };
+        if let Some(tunnel) = self.tunnel() {
+            tunnel.passed_down(&data[..sent]);
+        }
+        Poll::Ready(Ok(sent))
     }
 }
 
@@ -456,26 +639,13 @@ impl AsyncRead for Client {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let tunnel = this.is_tunnel();
+        if this.is_tunnel() {
+            return this.poll_read_tunnel(cx, buf);
+        }
         if matches!(this.reading, Reading::Body(_)) && this.note.answered.load(Ordering::Relaxed) {
             return this.fail(Trouble::Superfluous, io::ErrorKind::ConnectionAborted);
         }
-        if this.owned == 0 && !this.read.is_empty() && this.own_ahead().is_err() {
-            return this.fail(Trouble::BadBody, io::ErrorKind::InvalidData);
-        }
-        if this.owned > 0 {
-            this.hand_out(buf);
-            return Poll::Ready(Ok(()));
-        }
-        match this.reading {
-            Reading::Nothing => this.poll_fence(cx),
-            _ => {
-                if tunnel {
-                    let _ = this.poll_write_out(cx);
-                }
-                this.poll_body(cx, buf)
-            }
-        }
+        this.poll_read_on(cx, buf)
     }
 }
 
@@ -485,16 +655,10 @@ impl AsyncWrite for Client {
             self.gather_head(data, &extra);
             return Poll::Ready(Ok(data.len()));
         }
-        if self.written.len() + data.len() <= limits::WRITE_BUFFER_BYTES {
-            self.written.extend_from_slice(data);
-            return Poll::Ready(Ok(data.len()));
+        if self.is_tunnel() {
+            return self.poll_write_tunnel(cx, data);
         }
-        loop {
-            match ready!(self.poll_send(cx, data))? {
-                0 => {} // only gathered bytes went
-                sent => return Poll::Ready(Ok(sent)),
-            }
-        }
+        self.poll_gather(cx, data)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -551,7 +715,8 @@ impl Drop for Client {
         self.arm();
         self.disarm();
         let Some(transport) = self.transport.take() else { return };
-        let unread = matches!(self.reading, Reading::Body(_)) || !self.read.is_empty();
+        let told = self.tunnel().is_some_and(|tunnel| tunnel.awaits_client());
+        let unread = told || matches!(self.reading, Reading::Body(_)) || !self.read.is_empty();
         if unread && !self.resets && self.note.trouble() != Some(Trouble::Gone) {
             self.linger.close(transport);
         }
@@ -562,6 +727,93 @@ impl Drop for Client {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    use crate::listen::farewell::Farewell;
+    use std::future::poll_fn;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio_util::task::TaskTracker;
+
+    const SWITCHING: &[u8] = b"HTTP/1.1 101 S\r\n\r\n";
+
+    /// A WebSocket whose moment has come, and its client.
+    async fn tunnel() -> (Client, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let minute = Duration::from_secs(60);
+        let timeouts = ListenerTimeouts { header: minute, idle: minute, read: minute, write: minute };
+        let farewell = Farewell::default();
+        let (linger, parting) = (Linger::new(TaskTracker::new()), Parting::new(farewell.clone()));
+        let mut client = Client::new(Transport::Unix(near), timeouts, linger, parting);
+        let note = client.begin(Framing::None);
+        note.begin_answer();
+        note.upgrade();
+        client.write_all(SWITCHING).await.unwrap();
+        farewell.announce(Instant::now(), Duration::ZERO);
+        (client, far)
+    }
+
+    async fn read(client: &mut Client) -> io::Result<Vec<u8>> {
+        let mut buf = [0; 64];
+        client.read(&mut buf).await.map(|count| buf[..count].to_vec())
+    }
+
+    async fn seen(mut far: UnixStream) -> Vec<u8> {
+        let mut seen = Vec::new();
+        far.read_to_end(&mut seen).await.unwrap();
+        seen.split_off(SWITCHING.len())
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_does_not_end_in_time_is_cut_without_a_close() {
+        let (mut client, far) = tunnel().await;
+        client.write_all(b"\x81\x05he").await.unwrap();
+        let began = Instant::now();
+        assert_eq!(read(&mut client).await.unwrap().len(), 8, "the upstream is told");
+        assert_eq!(read(&mut client).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert!(began.elapsed() >= limits::FRAME_END && began.elapsed() < limits::FRAME_END * 3);
+        assert_eq!(client.note.trouble(), Some(Trouble::Drained));
+        drop(client);
+        assert_eq!(seen(far).await, b"\x81\x05he");
+    }
+
+    #[tokio::test]
+    async fn ends_that_do_not_answer_are_waited_for_a_while() {
+        let (mut client, far) = tunnel().await;
+        let began = Instant::now();
+        assert_eq!(read(&mut client).await.unwrap().len(), 8);
+        client.write_all(b"\x81\x05hello").await.unwrap();
+        assert_eq!(read(&mut client).await.unwrap(), b"", "as if the client had left");
+        assert!(began.elapsed() >= limits::CLOSE_REPLY && began.elapsed() < limits::CLOSE_REPLY * 3);
+        AsyncWriteExt::shutdown(&mut client).await.unwrap();
+        drop(client);
+        assert_eq!(seen(far).await, CLOSE_TO_CLIENT, "and nothing behind it");
+    }
+
+    #[tokio::test]
+    async fn ends_that_have_answered_are_not_waited_for() {
+        let (mut client, mut far) = tunnel().await;
+        let began = Instant::now();
+        assert_eq!(read(&mut client).await.unwrap().len(), 8);
+        far.write_all(b"\x81\x80keys\x88\x80keys").await.unwrap();
+        client.write_all(&CLOSE_TO_CLIENT).await.unwrap();
+        assert_eq!(read(&mut client).await.unwrap(), b"");
+        assert!(began.elapsed() < limits::CLOSE_REPLY / 2);
+        drop(client);
+        assert_eq!(seen(far).await, CLOSE_TO_CLIENT);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_behind_the_place_of_a_close_is_not_passed_on() {
+        let (mut client, mut far) = tunnel().await;
+        client.tunnel().unwrap().take_up(b"\x81\x82keys"); // all of a frame but its payload
+        let begun = tokio::time::timeout(Duration::from_millis(50), poll_fn(|cx| client.poll_dismissed(cx)));
+        assert!(begun.await.is_err(), "its moment has come, and the frame has time to end");
+        far.write_all(b"ab\x81\x81keysc").await.unwrap();
+        assert_eq!(read(&mut client).await.unwrap(), b"ab");
+        assert_eq!(read(&mut client).await.unwrap()[..2], [0x88, 0x82]);
+        assert_eq!(read(&mut client).await.unwrap(), b"", "nobody answers");
+    }
 
     #[test]
     fn a_date_is_written_over_another_and_over_nothing_else() {

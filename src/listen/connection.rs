@@ -16,6 +16,7 @@ use pingora::protocols::http::ServerSession;
 use tokio::io::AsyncWriteExt;
 
 use super::client::Client;
+use super::farewell::Parting;
 use super::refuse::{self, Glimpse, Refused, Trace};
 use super::socket::{Peer, Transport};
 use super::{Arrival, Memory, Visit};
@@ -80,7 +81,9 @@ impl Connection {
     pub(super) fn new(transport: Transport, peer: Peer, visit: Visit, runtime: Arc<Runtime>) -> Connection {
         let door = &visit.door;
         let port = transport.local_port();
-        let client = Client::new(transport, door.plan.timeouts.clone(), door.visitors.linger.clone());
+        let parting = Parting::new(door.visitors.farewell.clone());
+        let linger = door.visitors.linger.clone();
+        let client = Client::new(transport, door.plan.timeouts.clone(), linger, parting);
         let memory = Arc::default();
         Connection { client: Box::new(client), visit, peer, port, runtime, memory }
     }
@@ -90,6 +93,7 @@ impl Connection {
     where
         App: HttpServerApp + Send + Sync + 'static,
     {
+        let _enlisted = self.visit.door.visitors.farewell.enlist().await;
         let timeouts = &self.visit.door.plan.timeouts;
         let mut patience = timeouts.header;
         loop {

@@ -1,12 +1,15 @@
-//! How a worker ends.
+//! How a worker begins to serve, and how it ends.
 //!
-//! TERM drains: `/ready` fails and `tetap_draining` is 1, and then, without a pause, the listeners close. Clients that
-//! were connected, or about to be, are served still; requests under way are finished, kept-alive clients are answered
-//! once more with `Connection: close`, and the worker ends **the moment the last connection is gone**, or when
-//! `process.drain_timeout` is over. INT, or a second TERM, ends it at once.
+//! It begins when it is known which endpoints can serve its clients, and when it has answered a request of its own: until
+//! then clients wait in the backlog.
 //!
-//! A load balancer that asks `/ready` every few seconds learns of the drain after the listeners have closed; until then
-//! its new connections are refused, and it can take them elsewhere.
+//! TERM drains: `/ready` fails and `tetap_draining` is 1, and then, after `process.lame_duck` if that is set, the listeners
+//! close. Clients that were connected, or about to be, are served still; requests under way are finished, kept-alive
+//! clients are answered once more with `Connection: close`, and the worker ends **the moment the last connection is gone**,
+//! or when `process.drain_timeout` is over. INT, or a second TERM, ends it at once.
+//!
+//! A load balancer that asks `/ready` every few seconds would learn of the drain after the listeners have closed; a
+//! lame-duck time as long as it takes to notice gives it the chance to go elsewhere first.
 //!
 //! Pingora's own drain sleeps a fixed time whatever happens, and swallows further signals; so it is always told to stop
 //! at once, when everything is over.
@@ -17,33 +20,45 @@ use std::sync::mpsc::SyncSender;
 
 use async_trait::async_trait;
 use log::{error, info, warn};
+use parking_lot::Mutex;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
+use super::doors::{Doors, Unopened};
 use super::worker::RunError;
 use crate::admin::readiness::Readiness;
 use crate::clock::{Duration, Instant};
-use crate::listen::accept::Opening;
-use crate::observe::metrics::Metrics;
+use crate::limits::FIRST_ROUND;
+use crate::listen::socket::Bound;
+use crate::plan;
+use crate::runtime::{Runtime, tasks};
+use crate::sockets::Unlink;
 
-/// What a stop goes through.
+/// A listener, its socket, and that socket's file.
+pub type Closed = (plan::Listener, (Bound, Option<Unlink>));
+
+/// What a start and a stop go through.
 pub struct Stop {
-    /// Fails first.
+    /// Is true when clients are served, and fails first when they will not be for long.
     pub readiness: Readiness,
-    /// Says so too.
-    pub metrics: Arc<Metrics>,
-    /// Tells listeners and connections.
-    pub draining: watch::Sender<bool>,
+    /// What is alive.
+    pub runtime: Arc<Runtime>,
+    /// The listeners.
+    pub doors: tokio::sync::Mutex<Doors>,
+    /// Those that are to be opened.
+    pub closed: Mutex<Vec<Closed>>,
     /// Knows when the last listener is closed: until then there may be connections more.
     pub loops: TaskTracker,
     /// Knows when the last connection is gone.
     pub connections: TaskTracker,
+    /// From the moment at which `/ready` fails until the listeners close.
+    pub lame_duck: Duration,
     /// The end of patience.
     pub patience: Duration,
-    /// How far the services are that must run before clients are served.
-    pub openings: Vec<watch::Receiver<Opening>>,
+    /// Whether the admin address is answered.
+    pub admin: Mutex<Option<oneshot::Receiver<io::Result<()>>>>,
     /// Is told once: that signals are heard and clients are served, or why they never will be.
     pub started: SyncSender<Result<(), RunError>>,
 }
@@ -69,7 +84,13 @@ impl Stop {
             _ = term.recv() => {}
             _ = int.recv() => return info!("stopping at once"),
         }
-        self.begin();
+        self.announce();
+        tokio::select! {
+            () = tokio::time::sleep(self.lame_duck) => {}
+            _ = term.recv() => return warn!("told twice: {} connections are cut", self.connections.len()),
+            _ = int.recv() => return warn!("stopping at once: {} connections are cut", self.connections.len()),
+        }
+        self.close().await;
         let began = Instant::now();
         tokio::select! {
             () = self.drained() => info!("drained in {:.1?}", began.elapsed()),
@@ -81,112 +102,53 @@ impl Stop {
         }
     }
 
-    /// Completes only if a service cannot run; tells when all do.
+    /// Completes only if clients cannot be served; tells when they are.
     async fn failed(&self) -> RunError {
-        for opening in &self.openings {
-            if let Err(failed) = opened(opening.clone()).await {
-                return failed;
-            }
+        if let Err(unopened) = self.open().await {
+            let Unopened { name, source } = unopened;
+            return RunError::Open { name, source };
         }
         self.readiness.ready();
         self.tell(Ok(()));
         std::future::pending().await
     }
 
+    async fn open(&self) -> Result<(), Unopened> {
+        let admin = self.admin.lock().take();
+        if let Some(admin) = admin {
+            let ended = |_| Err(io::Error::other("it ended before it began"));
+            let failed = |source| Unopened { name: "admin".into(), source };
+            admin.await.unwrap_or_else(ended).map_err(failed)?;
+        }
+        tasks::first_round(self.runtime.clone(), FIRST_ROUND).await;
+        let mut doors = self.doors.lock().await;
+        let failed = |source| Unopened { name: "its own request".into(), source };
+        doors.ask_itself().await.map_err(failed)?;
+        let closed = std::mem::take(&mut *self.closed.lock());
+        for (listener, socket) in closed {
+            doors.open(&listener, socket, self.runtime.metrics()).await?;
+        }
+        Ok(())
+    }
+
     fn tell(&self, outcome: Result<(), RunError>) {
         let _ = self.started.try_send(outcome); // whoever wanted to know may have stopped listening
     }
 
-    /// In this order: who sees a listener closed has been able to see why.
-    fn begin(&self) {
+    /// Who sees a listener closed has been able to see why.
+    fn announce(&self) {
         info!("draining {} connections", self.connections.len());
         self.readiness.drain();
-        self.metrics.draining().set(1);
-        self.draining.send_replace(true);
-        self.loops.close();
-        self.connections.close();
+        self.runtime.metrics().draining().set(1);
+    }
+
+    async fn close(&self) {
+        self.closed.lock().clear();
+        self.doors.lock().await.drain(self.patience);
     }
 
     async fn drained(&self) {
         self.loops.wait().await;
         self.connections.wait().await;
-    }
-}
-
-async fn opened(mut opening: watch::Receiver<Opening>) -> Result<(), RunError> {
-    let over = opening.wait_for(|opening| !matches!(opening, Opening::UnderWay)).await;
-    match over.as_deref() {
-        Ok(Opening::Failed { name, source }) => {
-            Err(RunError::Open { name: name.clone(), source: source.clone() })
-        }
-        Ok(_) => Ok(()),
-        Err(_) => {
-            let source = Arc::new(io::Error::other("it ended before it began"));
-            Err(RunError::Open { name: "a service".into(), source })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::admin::readiness::State;
-    use std::sync::mpsc::{Receiver, sync_channel};
-    use std::task::Poll;
-
-    fn stop(opening: watch::Receiver<Opening>) -> (Stop, Receiver<Result<(), RunError>>) {
-        let (started, told) = sync_channel(1);
-        let stop = Stop {
-            readiness: Readiness::new(),
-            metrics: Metrics::new(),
-            draining: watch::Sender::new(false),
-            loops: TaskTracker::new(),
-            connections: TaskTracker::new(),
-            patience: Duration::from_secs(20),
-            openings: vec![opening],
-            started,
-        };
-        (stop, told)
-    }
-
-    async fn in_time<T>(what: impl Future<Output = T>) -> T {
-        tokio::time::timeout(Duration::from_secs(20), what).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_listener_that_failed_left_a_process_that_only_kill_could_end() {
-        let opening = watch::Sender::new(Opening::UnderWay);
-        let (stop, told) = stop(opening.subscribe());
-        let source = Arc::new(io::Error::other("no room"));
-        opening.send_replace(Opening::Failed { name: "web".into(), source });
-        in_time(stop.recv()).await;
-        let failed = told.try_recv().unwrap().unwrap_err();
-        assert_eq!(failed.to_string(), "web: cannot be watched for clients: no room");
-    }
-
-    #[tokio::test]
-    async fn a_service_that_is_gone_has_failed() {
-        let (stop, told) = stop(watch::channel(Opening::UnderWay).1);
-        in_time(stop.recv()).await;
-        assert!(told.try_recv().unwrap().is_err());
-    }
-
-    #[tokio::test]
-    async fn a_loop_that_runs_may_still_bring_connections() {
-        let opening = watch::Sender::new(Opening::Done);
-        let (stop, _told) = stop(opening.subscribe());
-        let (one_loop, connection) = (stop.loops.token(), stop.connections.clone());
-        stop.begin();
-        assert_eq!((stop.readiness.state(), *stop.draining.borrow()), (State::Draining, true));
-        let drained = stop.drained();
-        tokio::pin!(drained);
-        assert!(std::future::poll_fn(|cx| Poll::Ready(drained.as_mut().poll(cx).is_pending())).await);
-        let late = connection.token();
-        drop(one_loop);
-        assert!(std::future::poll_fn(|cx| Poll::Ready(drained.as_mut().poll(cx).is_pending())).await);
-        drop(late);
-        in_time(drained).await;
     }
 }

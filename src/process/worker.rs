@@ -10,27 +10,28 @@ use std::num::NonZero;
 use std::sync::{Arc, mpsc};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{ListenFds, RunArgs, Server, ShutdownWatch};
 use pingora::services::Service;
 use pingora_proxy::http_proxy;
-use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
+use tokio::sync::oneshot;
 
 use super::descriptors;
+use super::doors::Doors;
 use super::stop::Stop;
 use crate::admin::readiness::Readiness;
 use crate::admin::{self, Sources};
 use crate::clock::Clock;
-use crate::limits;
-use crate::listen::Door;
-use crate::listen::accept::{Accept, Opening};
+use crate::limits::ATTEMPTS_IN_ALL;
+use crate::listen::accept::Accept;
 use crate::listen::socket::Bound;
 use crate::observe::access_log::{self, AccessLog};
 use crate::observe::metrics::Metrics;
 use crate::plan::{self, Address, Plan};
 use crate::proxy::Proxy;
 use crate::runtime::{Runtime, Snapshot, tasks};
+use crate::sockets::{self, Unlink};
 
 /// Where a worker that has started can be reached.
 #[derive(Clone, Debug)]
@@ -67,7 +68,7 @@ pub enum RunError {
         /// What it is for.
         name: Arc<str>,
         /// Why not.
-        source: Arc<io::Error>,
+        source: io::Error,
     },
 }
 
@@ -95,39 +96,40 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
     descriptors::compare(&plan);
     let metrics = Metrics::new();
     let readiness = Readiness::new();
-    let (loops, connections) = (TaskTracker::new(), TaskTracker::new());
-    let (draining, drain) = watch::channel(false);
-    let (accepting, accepts) = watch::channel(Opening::UnderWay);
-    let (answering, answers) = watch::channel(Opening::UnderWay);
+    let (doors, calls) = Doors::new();
+    let (loops, connections) = doors.trackers();
+    let (answering, answers) = oneshot::channel();
     let (announce, announced) = mpsc::sync_channel(1);
 
-    let bound = plan.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let sockets = plan.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let admin = plan.admin.map(bind_admin).transpose()?;
     let access_log = open_access_log(&plan.access_log, &metrics)?;
-    let started = started(&plan, &bound, admin.as_ref());
+    let started = started(&plan, &sockets, admin.as_ref());
+    let threads = plan.process.threads.unwrap_or_else(cores);
+    let closed = plan.listeners.iter().cloned().zip(sockets).collect();
+    let (lame_duck, patience) = (plan.process.lame_duck, plan.process.drain_timeout);
+    let snapshot = Snapshot::build(plan, 1, Clock::start(), &metrics);
+    let runtime = Runtime::new(snapshot, metrics, access_log);
     let stop = Stop {
         readiness: readiness.clone(),
-        metrics: metrics.clone(),
-        draining,
-        loops: loops.clone(),
-        connections: connections.clone(),
-        patience: plan.process.drain_timeout,
-        openings: vec![answers, accepts],
+        runtime: runtime.clone(),
+        doors: doors.into(),
+        closed: Mutex::new(closed),
+        loops,
+        connections,
+        lame_duck,
+        patience,
+        admin: Mutex::new(Some(answers)),
         started: announce,
     };
-    let threads = plan.process.threads.unwrap_or_else(cores);
-    let door = |listener| Door::new(listener, &metrics, connections.clone(), drain.clone());
-    let doors = plan.listeners.iter().map(door).zip(bound).collect();
-    let snapshot = Snapshot::build(plan, 1, Clock::start(), &metrics);
-    let runtime = Runtime::new(snapshot, metrics.clone(), access_log);
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(threads));
     let app = Arc::new(http_proxy(&server.configuration, Proxy::new(runtime.clone())));
     server.bootstrap();
     server.add_service(Keep(runtime.clone()));
-    server.add_service(Accept::new(doors, app, runtime.clone(), threads, accepting, &loops));
+    server.add_service(Accept::new(calls, app, runtime.clone(), threads));
     let sources = Sources { readiness, runtime: runtime.clone() };
-    server.add_service(Admin { listener: admin, sources, opening: answering });
+    server.add_service(Admin { listener: admin, sources, opening: Some(answering) });
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| server.run(RunArgs { shutdown_signal: Box::new(stop) }));
         match announced.recv() {
@@ -145,15 +147,24 @@ fn cores() -> usize {
 
 /// Of Pingora's server only the threads are used; its retry loop must not end before ours.
 fn server_conf(threads: usize) -> ServerConf {
-    ServerConf { threads, max_retries: limits::ATTEMPTS_IN_ALL + 1, ..ServerConf::default() }
+    ServerConf { threads, max_retries: ATTEMPTS_IN_ALL + 1, ..ServerConf::default() }
 }
 
-fn bind(listener: &plan::Listener) -> Result<Bound, RunError> {
-    Bound::open(&listener.address, listener.limits.backlog).map_err(|source| RunError::Listen {
-        name: listener.name.clone(),
-        address: listener.address.clone(),
-        source,
-    })
+/// A socket, and its file if it has one.
+type Socket = (Bound, Option<Unlink>);
+
+fn bind(listener: &plan::Listener) -> Result<Socket, RunError> {
+    let backlog = listener.limits.backlog;
+    let (socket, file) = match &listener.address {
+        Address::Tcp(address) => (sockets::tcp(*address, backlog), None),
+        Address::Unix(path) => (sockets::unix(path, backlog), Some(path)),
+    };
+    let failed = |source| {
+        let plan::Listener { name, address, .. } = listener.clone();
+        RunError::Listen { name, address, source }
+    };
+    let bound = Bound::new(socket.map_err(failed)?, listener.address.clone());
+    Ok((bound, file.map(|path| Unlink(path.clone()))))
 }
 
 fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, RunError> {
@@ -165,10 +176,10 @@ fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, RunError> {
     open().map_err(|source| RunError::Admin { address, source })
 }
 
-fn started(plan: &Plan, bound: &[Bound], admin: Option<&std::net::TcpListener>) -> Started {
-    let listeners = plan.listeners.iter().zip(bound);
+fn started(plan: &Plan, sockets: &[Socket], admin: Option<&std::net::TcpListener>) -> Started {
+    let listeners = plan.listeners.iter().zip(sockets);
     Started {
-        listeners: listeners.map(|(listener, bound)| (listener.name.clone(), bound.address())).collect(),
+        listeners: listeners.map(|(listener, (bound, _))| (listener.name.clone(), bound.address())).collect(),
         admin: admin.and_then(|listener| listener.local_addr().ok()),
     }
 }
@@ -214,18 +225,20 @@ impl Service for Keep {
 struct Admin {
     listener: Option<std::net::TcpListener>,
     sources: Sources,
-    opening: watch::Sender<Opening>,
+    opening: Option<oneshot::Sender<io::Result<()>>>,
 }
 
 #[async_trait]
 impl Service for Admin {
     async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
         let listener = self.listener.take().map(tokio::net::TcpListener::from_std).transpose();
-        let listener = match listener {
-            Ok(listener) => listener,
-            Err(failed) => return drop(self.opening.send_replace(unanswered(failed))),
+        let (listener, opened) = match listener {
+            Ok(listener) => (listener, Ok(())),
+            Err(failed) => (None, Err(failed)),
         };
-        self.opening.send_replace(Opening::Done);
+        if let Some(opening) = self.opening.take() {
+            let _ = opening.send(opened); // whoever wanted to know may have been told to stop
+        }
         let Some(listener) = listener else { return drop(shutdown.changed().await) };
         let router = admin::router(self.sources.clone());
         let end = async move { drop(shutdown.changed().await) };
@@ -239,8 +252,4 @@ impl Service for Admin {
     fn threads(&self) -> Option<usize> {
         Some(1)
     }
-}
-
-fn unanswered(source: io::Error) -> Opening {
-    Opening::Failed { name: "admin".into(), source: Arc::new(source) }
 }

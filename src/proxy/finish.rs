@@ -5,19 +5,21 @@ use http::header::{REFERER, USER_AGENT};
 use pingora_proxy::Session;
 use smallvec::SmallVec;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Failure};
 use crate::clock::Instant;
 use crate::failure::Cause;
 use crate::hygiene::forwarding::{ClientAddress, Scheme};
 use crate::listen::Arrival;
+use crate::listen::client::Trouble;
 use crate::observe::access_log::{AttemptRecord, Client, Record};
 use crate::runtime::Runtime;
 
 /// Counts and logs.
 pub(super) fn finish(session: &Session, exchange: &mut Exchange, runtime: &Runtime) {
+    note_farewell(exchange);
     let cause = exchange.failure.as_ref().map(|failure| failure.cause);
     let now = Instant::now();
-    exchange.close_attempt(cause == Some(Cause::ClientClosed), now);
+    exchange.close_attempt(matches!(cause, Some(Cause::ClientClosed | Cause::Drained)), now);
     exchange.permit = None;
     if exchange.is_own() {
         return;
@@ -31,6 +33,14 @@ pub(super) fn finish(session: &Session, exchange: &mut Exchange, runtime: &Runti
     exchange.snapshot.route_metrics(exchange.route).finished(status, took);
     if runtime.access_log().is_on() {
         log(session, exchange, runtime, status, took);
+    }
+}
+
+/// To Pingora, a WebSocket that was told goodbye has ended well.
+fn note_farewell(exchange: &mut Exchange) {
+    let drained = exchange.note().and_then(|note| note.trouble()) == Some(Trouble::Drained);
+    if drained && exchange.failure.is_none() {
+        exchange.failure = Some(Failure { cause: Cause::Drained, detail: None, allow: None });
     }
 }
 

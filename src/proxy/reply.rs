@@ -30,6 +30,7 @@ pub(super) fn response(
     let upgrade = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if !response.status.is_informational() || upgrade {
         exchange.answered.get_or_insert_with(Instant::now);
+        exchange.note().into_iter().for_each(|note| note.begin_answer());
     }
     response.set_version(Version::HTTP_11); // ours, whatever the upstream speaks (RFC 9110, section 2.5)
     let is_plain = !response.status.is_informational() && exchange.report().is_plain;

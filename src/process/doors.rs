@@ -1,0 +1,171 @@
+//! The listeners of a worker: which are open, and how each of them ends.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Duration;
+use crate::limits::{CALLS, OWN_REQUEST};
+use crate::listen::Door;
+use crate::listen::accept::{Call, Ending, Entrance};
+use crate::listen::socket::Bound;
+use crate::observe::metrics::Metrics;
+use crate::plan;
+use crate::sockets::Unlink;
+
+/// All of them. Each has a loop of its own in the service that accepts.
+#[derive(Debug)]
+pub struct Doors {
+    calls: mpsc::Sender<Call>,
+    open: Vec<Open>,
+    loops: TaskTracker,
+    connections: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: Option<Unlink>,
+    door: watch::Sender<Arc<Door>>,
+    ending: watch::Sender<Ending>,
+}
+
+/// A listener whose clients cannot be accepted.
+#[derive(Debug)]
+pub struct Unopened {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why not.
+    pub source: io::Error,
+}
+
+impl Doors {
+    /// None yet, and where the service gets its calls from.
+    pub fn new() -> (Doors, mpsc::Receiver<Call>) {
+        let (calls, called) = mpsc::channel(CALLS);
+        let (loops, connections) = (TaskTracker::new(), TaskTracker::new());
+        (Doors { calls, open: Vec::new(), loops, connections }, called)
+    }
+
+    /// Opens one; ready when clients are accepted.
+    ///
+    /// # Errors
+    /// The socket cannot be watched.
+    pub async fn open(
+        &mut self,
+        listener: &plan::Listener,
+        (bound, file): (Bound, Option<Unlink>),
+        metrics: &Metrics,
+    ) -> Result<(), Unopened> {
+        let door = Door::new(listener, metrics, self.connections.clone());
+        let (door, present) = watch::channel(door);
+        let (ending, ended) = watch::channel(Ending::Open);
+        let (opened, told) = oneshot::channel();
+        let counted = self.loops.token();
+        let entrance = Entrance { door: present, bound, ending: ended, counted, opened };
+        self.open.push(Open { file, door, ending });
+        let gone = || io::Error::other("the service that accepts has ended");
+        let outcome = match self.calls.send(Call::Open(entrance)).await {
+            Ok(()) => told.await.unwrap_or_else(|_| Err(gone())),
+            Err(_) => Err(gone()),
+        };
+        outcome.map_err(|source| Unopened { name: listener.name.clone(), source })
+    }
+
+    /// Asks the worker itself, the way that a client does: through a connection, the engine and back. What it answers is
+    /// not looked up in any route, and nobody else hears of it.
+    ///
+    /// # Errors
+    /// It has not answered, or not in time.
+    pub async fn ask_itself(&self) -> io::Result<()> {
+        let asked = tokio::time::timeout(OWN_REQUEST, self.own_request()).await;
+        asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn own_request(&self) -> io::Result<()> {
+        let (here, there) = StdStream::pair()?;
+        here.set_nonblocking(true)?;
+        there.set_nonblocking(true)?;
+        self.calls.send(Call::Own(there)).await.map_err(io::Error::other)?;
+        let mut stream = UnixStream::from_std(here)?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: tetap\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        let told = || io::Error::other(format!("answered {:?}", String::from_utf8_lossy(&answer)));
+        answer.starts_with(b"HTTP/1.1 204 ").then_some(()).ok_or_else(told)
+    }
+
+    /// Closes all of them; those who are connected are told to go, at the latest when `patience` is over.
+    pub fn drain(&mut self, patience: Duration) {
+        for open in &mut self.open {
+            drop(open.file.take());
+            open.door.borrow().drain(patience);
+            open.ending.send_replace(Ending::Close);
+        }
+        self.loops.close();
+        self.connections.close();
+    }
+
+    /// What knows when the last loop and the last connection are gone.
+    pub fn trackers(&self) -> (TaskTracker, TaskTracker) {
+        (self.loops.clone(), self.connections.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+    use crate::plan::Address;
+
+    fn listener() -> plan::Listener {
+        let plan = Door::own().plan().clone();
+        plan::Listener { name: "web".into(), ..plan }
+    }
+
+    fn socket() -> (Bound, Option<Unlink>) {
+        let address = "127.0.0.1:0".parse().unwrap();
+        (Bound::new(crate::sockets::tcp(address, 8).unwrap(), Address::Tcp(address)), None)
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_gone_opens_nothing() {
+        let (mut doors, calls) = Doors::new();
+        drop(calls);
+        let unopened = doors.open(&listener(), socket(), &Metrics::new()).await.unwrap_err();
+        assert_eq!(&*unopened.name, "web");
+        assert!(doors.ask_itself().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_neither_opened_nor_refused_does_not_hold_up_the_start() {
+        let (mut doors, mut calls) = Doors::new();
+        tokio::spawn(async move { drop(calls.recv().await) });
+        assert!(doors.open(&listener(), socket(), &Metrics::new()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_runs_is_waited_for() {
+        let (mut doors, mut calls) = Doors::new();
+        let service = tokio::spawn(async move {
+            let Some(Call::Open(entrance)) = calls.recv().await else { panic!("not called") };
+            let Entrance { door, mut ending, counted, opened, .. } = entrance;
+            opened.send(Ok(())).unwrap();
+            ending.changed().await.unwrap();
+            assert!(door.borrow().is_draining());
+            (*ending.borrow(), counted)
+        });
+        doors.open(&listener(), socket(), &Metrics::new()).await.unwrap();
+        doors.drain(Duration::from_secs(1));
+        let (loops, _) = doors.trackers();
+        let (ending, counted) = service.await.unwrap();
+        assert_eq!((ending, loops.len()), (Ending::Close, 1));
+        drop(counted);
+        loops.wait().await;
+    }
+}
