@@ -12,7 +12,7 @@ pub mod frame;
 pub mod message;
 
 pub use channel::{Channel, pair};
-pub use message::{Drained, Found, Health, Order, Place, Report, Role, Settings, Wanted};
+pub use message::{Drained, Found, Health, History, Order, Place, Report, Role, Settings, Wanted};
 
 /// The revision of the conversation. It goes up when one side must not go on without what the other has learnt.
 pub const PROTOCOL: u32 = 1;

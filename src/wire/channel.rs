@@ -88,3 +88,88 @@ fn understand<T: DeserializeOwned>(body: &[u8], descriptors: Vec<OwnedFd>) -> io
         Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{kind}: {error}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::time::Duration;
+
+    use super::*;
+    use crate::wire::{History, Order, Report, Settings};
+
+    fn both() -> (Channel, Channel) {
+        let (here, there) = pair().unwrap();
+        (Channel::new(here).unwrap(), Channel::new(there).unwrap())
+    }
+
+    /// What the other side makes of a JSON document.
+    async fn heard<T: DeserializeOwned>(document: serde_json::Value) -> io::Result<Option<Received<T>>> {
+        let (here, there) = both();
+        here.send(&document, &[]).await.unwrap();
+        there.receive().await
+    }
+
+    #[tokio::test]
+    async fn messages_come_one_after_the_other_and_then_the_end() {
+        let (here, there) = both();
+        for id in 0..100 {
+            here.send(&Order::Ask { id }, &[]).await.unwrap();
+            let received = there.receive::<Order>().await.unwrap();
+            assert!(matches!(received, Some(Received::Message(Order::Ask { id: same }, _)) if same == id));
+        }
+        drop(here);
+        assert!(there.receive::<Order>().await.unwrap().is_none());
+        assert!(there.send(&Report::Serving, &[]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_reads_slowly_is_waited_for_and_loses_nothing() {
+        let (here, there) = both();
+        let sender = tokio::spawn(async move {
+            for id in 0..5000 {
+                here.send(&Order::Ask { id }, &[]).await.unwrap();
+            }
+        });
+        for id in 0..5000 {
+            let received = there.receive::<Order>().await.unwrap();
+            assert!(matches!(received, Some(Received::Message(Order::Ask { id: same }, _)) if same == id));
+        }
+        sender.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_kind_of_another_version_is_no_error() {
+        let received = heard::<Order>(serde_json::json!({"is": "sing", "song": 7})).await.unwrap();
+        assert!(matches!(received, Some(Received::Unknown(kind)) if kind == "sing"));
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_missing_are_defaults_and_those_that_are_not_known_are_nothing() {
+        let begin = serde_json::json!({"is": "begin", "generation": 3, "config": "/a", "later": [1]});
+        let Some(Received::Message(Order::Begin { history, has_text, .. }, _)) = heard(begin).await.unwrap()
+        else {
+            panic!("not understood");
+        };
+        assert_eq!((history, has_text), (History::default(), false));
+        let settings = serde_json::json!({"probation": {"secs": 1, "nanos": 0}, "later": true});
+        let prepared = serde_json::json!({"is": "prepared", "places": [], "settings": settings});
+        let Some(Received::Message(Report::Prepared { settings, .. }, _)) = heard(prepared).await.unwrap()
+        else {
+            panic!("not understood");
+        };
+        assert_eq!(settings, Settings { probation: Duration::from_secs(1), ..Settings::default() });
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_meant_ends_the_conversation() {
+        for document in [
+            serde_json::json!({"is": "ask", "id": "seven"}),
+            serde_json::json!({"is": "ask"}),
+            serde_json::json!({"is": 7}),
+            serde_json::json!({}),
+            serde_json::json!([]),
+        ] {
+            assert!(heard::<Order>(document.clone()).await.is_err(), "{document}");
+        }
+    }
+}
