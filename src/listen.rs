@@ -38,23 +38,17 @@ use crate::limits::OWN_REQUEST;
 use crate::observe::metrics::{Held, ListenerMetrics, Metrics, Refusal};
 use crate::plan;
 
-/// One listener at work, as its configuration wants it now: its bounds, who is connected, and whether it is draining.
+/// One listener at work: its bounds, who is connected, and whether it is draining.
 #[derive(Debug)]
 pub struct Door {
     plan: plan::Listener,
     metrics: ListenerMetrics,
-    visitors: Arc<Visitors>,
-    draining: watch::Receiver<bool>,
-}
-
-/// Those who are connected, whatever bounds they came in under.
-#[derive(Debug)]
-struct Visitors {
     open: AtomicUsize,
     census: Mutex<Census>,
     linger: Arc<Linger>,
     tracker: TaskTracker,
     drain: watch::Sender<bool>,
+    draining: watch::Receiver<bool>,
     farewell: Farewell,
 }
 
@@ -134,15 +128,17 @@ impl Door {
 
     fn with(plan: &plan::Listener, metrics: ListenerMetrics, tracker: TaskTracker) -> Arc<Door> {
         let (drain, draining) = watch::channel(false);
-        let visitors = Arc::new(Visitors {
+        Arc::new(Door {
+            plan: plan.clone(),
+            metrics,
             open: AtomicUsize::new(0),
             census: Mutex::default(),
             linger: Linger::new(tracker.clone()),
             tracker,
             drain,
+            draining,
             farewell: Farewell::default(),
-        });
-        Arc::new(Door { plan: plan.clone(), metrics, visitors, draining })
+        })
     }
 
     /// The door that the worker itself comes through, to see that it serves. It is in no configuration, no metric and no log.
@@ -152,8 +148,8 @@ impl Door {
 
     /// Tells clients to go: kept-alive ones with their next answer, the others by the time that `patience` is over.
     pub fn drain(&self, patience: Duration) {
-        self.visitors.drain.send_replace(true);
-        self.visitors.farewell.announce(Instant::now(), patience);
+        self.drain.send_replace(true);
+        self.farewell.announce(Instant::now(), patience);
     }
 
     /// From the configuration.
@@ -175,7 +171,7 @@ impl Door {
     fn enter(self: &Arc<Self>) -> Option<Visit> {
         let most = self.plan.limits.connections;
         let join = |open: usize| (open < most).then_some(open + 1);
-        self.visitors.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join).ok()?;
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, join).ok()?;
         Some(Visit { _counted: self.metrics.accept(), door: self.clone(), client: None })
     }
 
@@ -184,7 +180,7 @@ impl Door {
             return Ok(visit);
         };
         let client = Client::of(ip);
-        if !self.visitors.census.lock().admit(client, most) {
+        if !self.census.lock().admit(client, most) {
             return Err(Refusal::ClientIp);
         }
         visit.client = Some(client);
@@ -202,14 +198,14 @@ struct Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.door.visitors.open.fetch_sub(1, Ordering::Relaxed);
+        self.door.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(client) = self.client {
-            self.door.visitors.census.lock().leave(client);
+            self.door.census.lock().leave(client);
         }
     }
 }
 
-/// Bounds for one connection at a time that asks for next to nothing.
+/// Bounds for a few connections, the one after the other, that ask for next to nothing.
 fn own() -> plan::Listener {
     let limits = plan::ListenerLimits {
         connections: 8,

@@ -4,12 +4,11 @@
 //! of descriptors or memory passes, and until it does the kernel's backlog holds the clients.
 //!
 //! To a client, a connection that waits in the backlog is made: its request is on the way already, and closing the
-//! socket would reset it. So when a listener is to [close](Ending::Close), its loop first [shuts](Listener::shut) it, takes
-//! in and serves those who were on their way, and only then closes it. Where another worker follows on the same socket
-//! ([`Ending::HandOver`]) there is nothing to shut, and who waits in the backlog is the other's. Connections that were
-//! accepted live on either way.
+//! socket would reset it. So when its listener drains, a loop first [shuts](Listener::shut) it, takes in and serves
+//! those who were on their way, and only then closes it. Connections that were accepted live on.
 
 use std::io;
+use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use log::{debug, warn};
 use pingora::apps::HttpServerApp;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
-use std::os::unix::net::UnixStream as StdStream;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -38,17 +36,6 @@ const REST: Duration = Duration::from_millis(100);
 /// heard tries again.
 const HANDSHAKE: Duration = Duration::from_millis(100);
 
-/// Whether a listener's loop goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// It does.
-    Open,
-    /// It ends; another worker has the socket, too.
-    HandOver,
-    /// It ends, and so does the socket.
-    Close,
-}
-
 /// What is given to the service, from any thread.
 #[derive(Debug)]
 pub enum Call {
@@ -62,12 +49,10 @@ pub enum Call {
 /// that are about to start.
 #[derive(Debug)]
 pub struct Entrance {
-    /// Its present bounds.
-    pub door: watch::Receiver<Arc<Door>>,
+    /// Its bounds; its loop goes on until it drains.
+    pub door: Arc<Door>,
     /// Its socket.
     pub bound: Bound,
-    /// Whether it goes on; a sender that is gone closes it.
-    pub ending: watch::Receiver<Ending>,
     /// Until the socket is closed.
     pub counted: TaskTrackerToken,
     /// Is told whether clients are accepted.
@@ -140,35 +125,34 @@ fn open<App>(entrance: Entrance, app: &Arc<App>, runtime: &Arc<Runtime>, loops: 
 where
     App: HttpServerApp + Send + Sync + 'static,
 {
-    let Entrance { door, bound, mut ending, counted, opened } = entrance;
-    let listener = match bound.into_listener() {
-        Ok(listener) => listener,
-        Err(failed) => return drop(opened.send(Err(failed))),
-    };
+    let Entrance { door, bound, counted, opened } = entrance;
+    let Some(listener) = watched(bound, opened) else { return };
     let (app, runtime) = (app.clone(), runtime.clone());
     loops.spawn(async move {
-        let _ = opened.send(Ok(())); // whoever asked may have given up
-        accept(&listener, &door, &mut ending, &app, &runtime).await;
+        accept(&listener, &door, &app, &runtime).await;
         drop((listener, counted));
     });
 }
 
-async fn accept<App>(
-    listener: &Listener,
-    door: &watch::Receiver<Arc<Door>>,
-    ending: &mut watch::Receiver<Ending>,
-    app: &Arc<App>,
-    runtime: &Arc<Runtime>,
-) where
+/// Joins the present runtime, and tells whether it could.
+fn watched(bound: Bound, opened: oneshot::Sender<io::Result<()>>) -> Option<Listener> {
+    let (listener, told) = match bound.into_listener() {
+        Ok(listener) => (Some(listener), Ok(())),
+        Err(failed) => (None, Err(failed)),
+    };
+    let _ = opened.send(told); // whoever asked may have given up
+    listener
+}
+
+async fn accept<App>(listener: &Listener, door: &Arc<Door>, app: &Arc<App>, runtime: &Arc<Runtime>)
+where
     App: HttpServerApp + Send + Sync + 'static,
 {
-    let receive = |accepted| receive(accepted, &door.borrow().clone(), app, runtime);
-    accept_until(ended(ending), listener, door, receive).await;
-    if *ending.borrow() == Ending::HandOver {
-        return;
-    }
+    let receive = |accepted| receive(accepted, door, app, runtime);
+    let mut draining = door.draining.clone();
+    accept_until(drained(&mut draining), listener, door, receive).await;
     if let Err(failed) = listener.shut() {
-        debug!("listener {}: open to the last moment: {failed}", door.borrow().plan().name);
+        debug!("listener {}: open to the last moment: {failed}", door.plan().name);
     }
     accept_until(tokio::time::sleep(HANDSHAKE), listener, door, receive).await;
     accept_queued(listener, door, receive);
@@ -177,7 +161,7 @@ async fn accept<App>(
 async fn accept_until(
     end: impl Future<Output = ()>,
     listener: &Listener,
-    door: &watch::Receiver<Arc<Door>>,
+    door: &Door,
     receive: impl Fn((Transport, Peer)),
 ) {
     tokio::pin!(end);
@@ -187,10 +171,7 @@ async fn accept_until(
             () = &mut end => return,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => receive(accepted),
-                Err(failed) => {
-                    let name = door.borrow().plan().name.clone();
-                    rest(&name, &failed).await;
-                }
+                Err(failed) => rest(door, &failed).await,
             },
         }
     }
@@ -198,24 +179,19 @@ async fn accept_until(
 
 /// Takes what is left in the backlog; no more than fits in there, for where a listener cannot be shut it may never be
 /// empty.
-fn accept_queued(
-    listener: &Listener,
-    door: &watch::Receiver<Arc<Door>>,
-    receive: impl Fn((Transport, Peer)),
-) {
-    let (backlog, name) = (door.borrow().plan().limits.backlog, door.borrow().plan().name.clone());
-    for _ in 0..=backlog {
+fn accept_queued(listener: &Listener, door: &Door, receive: impl Fn((Transport, Peer))) {
+    for _ in 0..=door.plan().limits.backlog {
         match listener.accept_queued() {
             Ok(accepted) => receive(accepted),
             Err(failed) if failed.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(failed) if failed.kind() == io::ErrorKind::WouldBlock => return,
-            Err(failed) => return warn!("listener {name}: clients are cut: {failed}"),
+            Err(failed) => return warn!("listener {}: clients are cut: {failed}", door.plan().name),
         }
     }
 }
 
-async fn ended(ending: &mut watch::Receiver<Ending>) {
-    let _ = ending.wait_for(|ending| *ending != Ending::Open).await; // a sender that is gone ends it too
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await; // a sender that is gone drains too
 }
 
 fn receive<App>(
@@ -229,12 +205,12 @@ fn receive<App>(
     match door.admit(peer) {
         Ok(visit) => {
             let connection = Connection::new(transport, peer, visit, runtime.clone());
-            door.visitors.tracker.spawn(connection.serve(app.clone()));
+            door.tracker.spawn(connection.serve(app.clone()));
         }
         Err(reason) => {
             door.metrics.refuse(reason);
             let (door, runtime) = (door.clone(), runtime.clone());
-            door.clone().visitors.tracker.spawn(async move {
+            door.clone().tracker.spawn(async move {
                 refuse::turn_away(transport, &door, peer, &runtime).await;
             });
         }
@@ -243,11 +219,11 @@ fn receive<App>(
 
 /// A client that gave up before it was accepted is nobody's trouble; anything else needs a pause, so that the loop does
 /// not turn at full speed while the system has nothing to give.
-async fn rest(name: &str, failed: &io::Error) {
+async fn rest(door: &Door, failed: &io::Error) {
     if failed.kind() == io::ErrorKind::ConnectionAborted {
         return;
     }
-    warn!("listener {name}: no connection can be accepted: {failed}");
+    warn!("listener {}: no connection can be accepted: {failed}", door.plan().name);
     tokio::time::sleep(REST).await;
 }
 
@@ -256,18 +232,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::listen::socket::tests::unwatchable;
-    use tokio_util::task::TaskTracker;
 
     #[tokio::test]
-    async fn a_listener_that_cannot_be_opened_says_so_and_holds_nobody_up() {
-        let loops = TaskTracker::new();
+    async fn a_listener_that_cannot_be_opened_says_so() {
         let (opened, told) = oneshot::channel();
-        let (_door, door) = watch::channel(Door::own());
-        let (_ending, ending) = watch::channel(Ending::Open);
-        let entrance = Entrance { door, bound: unwatchable(), ending, counted: loops.token(), opened };
-        let Entrance { bound, counted, opened, .. } = entrance;
-        drop(opened.send(bound.into_listener().map(drop)));
-        drop(counted);
-        assert!(told.await.unwrap().is_err() && loops.is_empty());
+        assert!(watched(unwatchable(), opened).is_none());
+        assert!(told.await.unwrap().is_err());
     }
 }

@@ -81,8 +81,8 @@ impl Connection {
     pub(super) fn new(transport: Transport, peer: Peer, visit: Visit, runtime: Arc<Runtime>) -> Connection {
         let door = &visit.door;
         let port = transport.local_port();
-        let parting = Parting::new(door.visitors.farewell.clone());
-        let linger = door.visitors.linger.clone();
+        let parting = Parting::new(door.farewell.clone());
+        let linger = door.linger.clone();
         let client = Client::new(transport, door.plan.timeouts.clone(), linger, parting);
         let memory = Arc::default();
         Connection { client: Box::new(client), visit, peer, port, runtime, memory }
@@ -93,7 +93,7 @@ impl Connection {
     where
         App: HttpServerApp + Send + Sync + 'static,
     {
-        let _enlisted = self.visit.door.visitors.farewell.enlist().await;
+        let _enlisted = self.visit.door.farewell.enlist().await;
         let timeouts = &self.visit.door.plan.timeouts;
         let mut patience = timeouts.header;
         loop {

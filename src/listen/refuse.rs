@@ -177,7 +177,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) async fn turn_away(mut transport: Transport, door: &Door, peer: Peer, runtime: &Runtime) {
     let answer = Refused::overloaded().answer(runtime, door, peer, b"");
     if let Ok(Ok(())) = tokio::time::timeout(FAREWELL, transport.write_all(&answer)).await {
-        door.visitors.linger.close(transport);
+        door.linger.close(transport);
     }
 }
 

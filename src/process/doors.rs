@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Duration;
 use crate::limits::{CALLS, OWN_REQUEST};
 use crate::listen::Door;
-use crate::listen::accept::{Call, Ending, Entrance};
+use crate::listen::accept::{Call, Entrance};
 use crate::listen::socket::Bound;
 use crate::observe::metrics::Metrics;
 use crate::plan;
@@ -30,8 +30,7 @@ pub struct Doors {
 #[derive(Debug)]
 struct Open {
     file: Option<Unlink>,
-    door: watch::Sender<Arc<Door>>,
-    ending: watch::Sender<Ending>,
+    door: Arc<Door>,
 }
 
 /// A listener whose clients cannot be accepted.
@@ -62,12 +61,10 @@ impl Doors {
         metrics: &Metrics,
     ) -> Result<(), Unopened> {
         let door = Door::new(listener, metrics, self.connections.clone());
-        let (door, present) = watch::channel(door);
-        let (ending, ended) = watch::channel(Ending::Open);
         let (opened, told) = oneshot::channel();
         let counted = self.loops.token();
-        let entrance = Entrance { door: present, bound, ending: ended, counted, opened };
-        self.open.push(Open { file, door, ending });
+        let entrance = Entrance { door: door.clone(), bound, counted, opened };
+        self.open.push(Open { file, door });
         let gone = || io::Error::other("the service that accepts has ended");
         let outcome = match self.calls.send(Call::Open(entrance)).await {
             Ok(()) => told.await.unwrap_or_else(|_| Err(gone())),
@@ -103,8 +100,7 @@ impl Doors {
     pub fn drain(&mut self, patience: Duration) {
         for open in &mut self.open {
             drop(open.file.take());
-            open.door.borrow().drain(patience);
-            open.ending.send_replace(Ending::Close);
+            open.door.drain(patience);
         }
         self.loops.close();
         self.connections.close();
@@ -154,17 +150,16 @@ mod tests {
         let (mut doors, mut calls) = Doors::new();
         let service = tokio::spawn(async move {
             let Some(Call::Open(entrance)) = calls.recv().await else { panic!("not called") };
-            let Entrance { door, mut ending, counted, opened, .. } = entrance;
+            let Entrance { door, counted, opened, .. } = entrance;
             opened.send(Ok(())).unwrap();
-            ending.changed().await.unwrap();
-            assert!(door.borrow().is_draining());
-            (*ending.borrow(), counted)
+            (door, counted)
         });
         doors.open(&listener(), socket(), &Metrics::new()).await.unwrap();
+        let (door, counted) = service.await.unwrap();
+        assert!(!door.is_draining());
         doors.drain(Duration::from_secs(1));
         let (loops, _) = doors.trackers();
-        let (ending, counted) = service.await.unwrap();
-        assert_eq!((ending, loops.len()), (Ending::Close, 1));
+        assert_eq!((door.is_draining(), loops.len()), (true, 1));
         drop(counted);
         loops.wait().await;
     }
