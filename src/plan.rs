@@ -21,7 +21,7 @@ use ipnet::IpNet;
 pub use compile::compile;
 pub use rewrite::Rewrite;
 pub use upstream::{
-    Check, CheckKind, Endpoint, HttpCheck, Keepalive, Members, Sticky, Upstream, UpstreamLimits,
+    Check, CheckKind, Endpoint, HttpCheck, Keepalive, Members, Pattern, Sticky, Upstream, UpstreamLimits,
 };
 
 use crate::limit::Priority;

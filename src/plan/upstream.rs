@@ -14,7 +14,7 @@ use crate::limit::adaptive;
 use crate::retry::budget;
 
 /// A named group of endpoints that answer the same requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// From the configuration.
     pub name: Arc<str>,
@@ -84,7 +84,7 @@ pub struct Endpoint {
 }
 
 /// A signed cookie that says which endpoint a client had.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Sticky {
     /// What it is called.
     pub name: Arc<str>,
@@ -101,7 +101,7 @@ impl std::fmt::Debug for Sticky {
 }
 
 /// How an endpoint is asked how it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Check {
     /// What is asked.
     pub kind: CheckKind,
@@ -114,7 +114,7 @@ pub struct Check {
 }
 
 /// What is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum CheckKind {
     /// A request.
     Http(Box<HttpCheck>),
@@ -128,7 +128,7 @@ pub enum CheckKind {
 }
 
 /// A request, and what its answer has to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HttpCheck {
     /// Of the request.
     pub method: Method,
@@ -143,7 +143,17 @@ pub struct HttpCheck {
     /// What the beginning of a good answer's body has in it.
     pub contains: Option<String>,
     /// What it matches.
-    pub matches: Option<Regex>,
+    pub matches: Option<Pattern>,
+}
+
+/// A regular expression. Two are the same when they are written in the same way.
+#[derive(Clone, Debug)]
+pub struct Pattern(pub Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
 }
 
 /// Idle connections to an upstream.

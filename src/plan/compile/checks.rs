@@ -64,7 +64,7 @@ fn plan_http(path: &KeyPath, check: &health::HttpCheck, faults: &mut Vec<Fault>)
     faults.extend(headers::doubles(&path.key("headers"), extra));
     faults.extend(extra.iter().filter_map(|(name, _)| ours(&path.key("headers"), name)));
     let matches = match body_matches {
-        Some(pattern) => Some(as_bytes(&path.key("body_matches"), pattern, faults)?),
+        Some(pattern) => Some(crate::plan::Pattern(as_bytes(&path.key("body_matches"), pattern, faults)?)),
         None => None,
     };
     Some(HttpCheck {

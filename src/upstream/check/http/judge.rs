@@ -11,7 +11,7 @@ use crate::health::probe::Miss;
 use crate::hygiene::body::{BodyScanner, Passed};
 use crate::hygiene::response_head::{Asked, ResponseFraming, ResponseHead, ResponseScan, ResponseScanner};
 use crate::limits::{CHECK_BODY_BYTES, INTERIM_RESPONSES, RESPONSE_HEADER_BYTES};
-use crate::plan::HttpCheck;
+use crate::plan::{HttpCheck, Pattern};
 
 /// Reads an answer until there is a verdict.
 pub(super) struct Judge<'c> {
@@ -154,7 +154,7 @@ impl Body {
     /// Whether all of it, or as much as is looked at, is as it should be.
     fn judge_whole(&self, asked: &HttpCheck) -> Result<(), Miss> {
         let has_text = |text: &String| memmem::find(&self.content, text.as_bytes()).is_some();
-        let matches = |pattern: &regex::bytes::Regex| pattern.is_match(&self.content);
+        let matches = |pattern: &Pattern| pattern.0.is_match(&self.content);
         let good = asked.contains.as_ref().is_none_or(has_text) && asked.matches.as_ref().is_none_or(matches);
         if good { Ok(()) } else { Err(Miss::Body) }
     }
