@@ -128,7 +128,10 @@ pub(super) mod tests {
     }
 
     fn matching(pattern: &str) -> HttpCheck {
-        HttpCheck { matches: Some(crate::plan::Pattern(regex::bytes::Regex::new(pattern).unwrap())), ..get("/") }
+        HttpCheck {
+            matches: Some(crate::plan::Pattern(regex::bytes::Regex::new(pattern).unwrap())),
+            ..get("/")
+        }
     }
 
     /// What comes of a check whose endpoint answers like this, in pieces, and closes.
