@@ -6,14 +6,17 @@
 mod check;
 mod failure;
 pub mod program_log;
+mod remote;
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config, demo, process};
+use crate::supervisor::control::{self, Request};
+use crate::{config, demo, process, supervisor};
 use failure::Failure;
 
 /// The edge proxy for web APIs that stays up.
@@ -28,12 +31,32 @@ struct Arguments {
 enum Command {
     /// Serve in the foreground, until TERM (finish what is under way) or INT (at once)
     Run(File),
+    /// Show how the running proxy is: its workers, and where it listens
+    Status(Target),
+    /// Have the running proxy read its configuration again: all of it, or nothing changes
+    Reload(Target),
+    /// Have the running proxy go over to another executable, and back if that does worse
+    Upgrade {
+        #[command(flatten)]
+        target: Target,
+        /// The executable; left out, the one that is now at the path that the running one came from
+        #[arg(long, value_name = "PATH")]
+        binary: Option<PathBuf>,
+    },
+    /// Have the running proxy finish what is under way and end, and wait for that
+    Stop(Target),
     /// Report everything that is wrong with a configuration
     Check(File),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Try it: three sample servers with the proxy in front, without any file
     Demo,
+    /// What a supervisor starts; it is told what to do through its standard input
+    #[command(hide = true)]
+    Worker {
+        /// The configuration, for those who look at the list of processes
+        config: PathBuf,
+    },
     /// One of the demo's sample servers
     #[command(hide = true)]
     DemoServer {
@@ -50,6 +73,20 @@ struct File {
     config: PathBuf,
 }
 
+/// A running proxy.
+#[derive(Debug, Args)]
+struct Target {
+    /// The configuration that it runs by
+    #[arg(long, value_name = "FILE", default_value = "conf/tetap.yaml")]
+    config: PathBuf,
+    /// Its socket for commands, if it is not where the configuration says
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Print what came of it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     match Arguments::try_parse() {
@@ -58,20 +95,40 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn perform(command: Command) -> Result<(), Failure> {
-    match command {
-        Command::Run(file) => run(&file.config),
+fn perform(command: Command) -> Result<ExitCode, Failure> {
+    let done = match command {
+        Command::Run(file) => return run(&file.config),
         Command::Check(file) => print(&check::check(&file.config)?),
+        Command::Status(target) => remote::ask(&target, &Request::Status),
+        Command::Reload(target) => remote::ask(&target, &Request::Reload),
+        Command::Upgrade { target, binary } => remote::upgrade(&target, binary),
+        Command::Stop(target) => remote::ask(&target, &Request::Stop),
+        Command::Worker { .. } => work(),
         Command::Schema => print(&format!("{:#}", config::schema())),
         Command::Demo => Ok(demo::run()?),
         Command::DemoServer { name } => Ok(demo::sample::run(&name)?),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
-fn run(path: &Path) -> Result<(), Failure> {
-    let plan = check::load(path)?;
-    process::run(plan, &mut |_| log::info!("serving by {}", path.display()))?;
-    Ok(())
+fn run(path: &Path) -> Result<ExitCode, Failure> {
+    let text = config::read_text(path)?;
+    let plan = process::assignment::compile(path, &text)?;
+    if !plan.process.supervise {
+        process::run(plan, &mut |_| log::info!("serving by {}", path.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let settings = process::steward::settings(&plan);
+    let control_needed = plan.process.control.is_some();
+    let control = plan.process.control.unwrap_or_else(|| control::default_path(path));
+    let start = supervisor::Start { config: path.to_owned(), text, settings, control, control_needed };
+    Ok(ExitCode::from(supervisor::run(start)?))
+}
+
+fn work() -> Result<(), Failure> {
+    rustix::thread::set_name(c"tetap").map_err(io::Error::from)?; // it was started by the number of a descriptor, which says nothing to people
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    Ok(process::steward::work(socket)?)
 }
 
 fn print(text: &str) -> Result<(), Failure> {
@@ -79,9 +136,9 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn ended(result: Result<(), Failure>) -> ExitCode {
+fn ended(result: Result<ExitCode, Failure>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "{failure}");
             failure.exit()

@@ -74,7 +74,7 @@ pub struct Config {
     /// One line a request.
     #[serde(default)]
     pub access_log: AccessLog,
-    /// The worker itself.
+    /// The processes: a supervisor that owns the sockets, and the workers that serve.
     #[serde(default)]
     pub process: Process,
 }
@@ -102,6 +102,15 @@ impl<T> Loaded<T> {
 /// Everything that is wrong with the file, in the order of its lines.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Loaded, Report> {
     from_source(&Source::read(path)?, env)
+}
+
+/// Reads a file's text, and nothing more.
+///
+/// # Errors
+///
+/// It is no text, or too much of it.
+pub fn read_text(path: &Path) -> Result<String, Report> {
+    Ok(Source::read(path)?.as_str().to_owned())
 }
 
 /// As [`load`], from text that is already there; `name` stands for the file in diagnostics.

@@ -56,7 +56,7 @@ pub fn run() -> Result<(), Error> {
     let servers = Servers::start(say).map_err(Error::Start)?;
     for _ in 1..TRIES {
         match serve(&servers.all) {
-            Err(Error::Run(RunError::Listen { .. } | RunError::Admin { .. })) => {}
+            Err(Error::Run(RunError::Listen { .. })) => {}
             done => return done,
         }
     }

@@ -119,6 +119,7 @@ pub mod roster;
 pub mod routing;
 pub mod runtime;
 pub mod sockets;
+pub mod supervisor;
 pub mod upstream;
 pub mod watchdog;
 pub mod wire;

@@ -138,6 +138,9 @@ pub const FORWARDED_HOPS: usize = 32;
 /// Connections to the admin address: some scrapers, load balancers and operators. Further ones wait in the backlog.
 pub const ADMIN_CONNECTIONS: usize = 64;
 
+/// Connections to the admin address that the kernel queues: what comes at once when every scraper starts.
+pub const ADMIN_BACKLOG: u32 = 128;
+
 /// Oldest connection to the admin address. One bound for the idle, the slow and the dead; a scraper simply connects anew.
 pub const ADMIN_CONNECTION_AGE: Duration = Duration::from_secs(60);
 
@@ -163,11 +166,11 @@ pub const KILL_GRACE: Duration = Duration::from_secs(5);
 /// The pause before a second crash within [`CRASH_FORGIVEN`] is answered with another worker; doubled each time.
 pub const CRASH_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest such pause: no client waits longer, and no machine starts more than a worker in five seconds.
-pub const CRASH_PAUSE_MOST: Duration = Duration::from_secs(5);
+/// The longest such pause: no client waits longer, and no machine starts more than a worker a second.
+pub const CRASH_PAUSE_MOST: Duration = Duration::from_secs(1);
 
-/// A worker that has served for so long has proved that it can.
-pub const CRASH_FORGIVEN: Duration = Duration::from_secs(60);
+/// A worker that has served for so long is replaced without a pause: starting one costs a few hundredths of that.
+pub const CRASH_FORGIVEN: Duration = Duration::from_secs(1);
 
 /// How long a worker's request to itself may take: it waits for nobody.
 pub const OWN_REQUEST: Duration = Duration::from_secs(2);
@@ -191,3 +194,27 @@ pub const CLOSE_REPLY: Duration = Duration::from_secs(1);
 
 /// Calls to the service that accepts, which have not been heard yet: it hears them at once.
 pub const CALLS: usize = 16;
+
+/// Orders that wait for a worker to listen. It is asked something once a second and told something a few times in its life.
+pub const ORDERS: usize = 64;
+
+/// Words of workers, and requests of operators, that wait for the supervisor. Who has more to say waits.
+pub const WORDS: usize = 64;
+
+/// Commands that are under way at the same time.
+pub const CONTROL_CONNECTIONS: usize = 16;
+
+/// Longest command: a name and a path (`PATH_MAX` is 4,096).
+pub const CONTROL_LINE_BYTES: u64 = 16 * 1024;
+
+/// How long a command may take to arrive: it is one line.
+pub const CONTROL_LINE_TIME: Duration = Duration::from_secs(5);
+
+/// How often an address is tried that a worker is about to leave, and the pause between: half a second in all.
+pub const BIND_TRIES: u32 = 25;
+
+/// See [`BIND_TRIES`].
+pub const BIND_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a worker that has ended may have something to say still: what it said before it ended is on its way.
+pub const LAST_WORDS: Duration = Duration::from_millis(500);

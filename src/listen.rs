@@ -19,7 +19,7 @@ pub mod socket;
 mod tunnel;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::HeaderValue;
 use parking_lot::Mutex;
@@ -49,6 +49,8 @@ pub struct Door {
     tracker: TaskTracker,
     drain: watch::Sender<bool>,
     draining: watch::Receiver<bool>,
+    /// Another worker accepts from the same socket.
+    shared: AtomicBool,
     farewell: Farewell,
 }
 
@@ -137,6 +139,7 @@ impl Door {
             tracker,
             drain,
             draining,
+            shared: AtomicBool::new(false),
             farewell: Farewell::default(),
         })
     }
@@ -147,7 +150,9 @@ impl Door {
     }
 
     /// Tells clients to go: kept-alive ones with their next answer, the others by the time that `patience` is over.
-    pub fn drain(&self, patience: Duration) {
+    /// `shared`: another worker accepts from the same socket, which goes on to be open.
+    pub fn drain(&self, patience: Duration, shared: bool) {
+        self.shared.store(shared, Ordering::Release);
         self.drain.send_replace(true);
         self.farewell.announce(Instant::now(), patience);
     }

@@ -45,7 +45,7 @@ pub struct Plan {
     pub trusted_proxies: Vec<IpNet>,
     /// One line a request.
     pub access_log: AccessLog,
-    /// The worker itself.
+    /// The processes.
     pub process: Process,
 }
 
@@ -235,11 +235,21 @@ pub enum AccessLogOutput {
     Off,
 }
 
-/// The worker.
+/// The processes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Process {
     /// Threads that serve traffic; `None` is one for each core of the machine that it will run on.
     pub threads: Option<usize>,
+    /// Workers are processes of their own, under a supervisor.
+    pub supervise: bool,
+    /// The supervisor's socket for commands, if it was said where.
+    pub control: Option<PathBuf>,
+    /// From the start of a worker until it could serve.
+    pub ready_timeout: Duration,
+    /// How long an upgraded worker is looked at closely.
+    pub probation: Duration,
+    /// Most workers that drain at a time.
+    pub max_generations: usize,
     /// How long a stopping worker goes on accepting, while `/ready` fails.
     pub lame_duck: Duration,
     /// How long a stopping worker waits for its clients.

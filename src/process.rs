@@ -1,7 +1,11 @@
 //! The process: what is opened before the first request, and how it ends.
 
+pub mod assignment;
 pub mod descriptors;
 pub mod doors;
+pub mod life;
+pub mod places;
+pub mod steward;
 pub mod stop;
 pub mod worker;
 

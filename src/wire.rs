@@ -10,9 +10,11 @@
 pub mod channel;
 pub mod frame;
 pub mod message;
+pub mod place;
 
 pub use channel::{Channel, pair};
-pub use message::{Drained, Found, Health, History, Order, Place, Report, Role, Settings, Wanted};
+pub use message::{Drained, Found, Health, History, Order, Report, Role, Settings};
+pub use place::{Place, Wanted};
 
 /// The revision of the conversation. It goes up when one side must not go on without what the other has learnt.
 pub const PROTOCOL: u32 = 1;

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::Report;
 use crate::demo;
 use crate::process::RunError;
+use crate::supervisor::control::Reply;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -19,13 +21,22 @@ pub(super) enum Failure {
     Demo(demo::Error),
     /// Exit status 1.
     Io(io::Error),
+    /// Nobody takes commands there. Exit status 1.
+    Unreachable {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A running proxy did not do it: exit status 2 if the configuration is to blame, else 1.
+    Refused(Reply),
 }
 
 impl Failure {
     pub(super) fn exit(&self) -> ExitCode {
         match self {
-            Failure::Configuration(_) => ExitCode::from(2),
-            Failure::Run(_) | Failure::Demo(_) | Failure::Io(_) => ExitCode::FAILURE,
+            Failure::Configuration(_) | Failure::Refused(Reply { usage: true, .. }) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
         }
     }
 }
@@ -38,6 +49,10 @@ impl fmt::Display for Failure {
             Failure::Run(error) => write!(f, "tetap: {error}"),
             Failure::Demo(error) => write!(f, "tetap: {error}"),
             Failure::Io(error) => write!(f, "tetap: {error}"),
+            Failure::Unreachable { path, error } => {
+                write!(f, "tetap: no running proxy takes commands at {}: {error}", path.display())
+            }
+            Failure::Refused(reply) => write!(f, "tetap: {}", reply.message),
         }
     }
 }

@@ -5,11 +5,13 @@
 //!
 //! To a client, a connection that waits in the backlog is made: its request is on the way already, and closing the
 //! socket would reset it. So when its listener drains, a loop first [shuts](Listener::shut) it, takes in and serves
-//! those who were on their way, and only then closes it. Connections that were accepted live on.
+//! those who were on their way, and only then closes it. Connections that were accepted live on. Where another worker
+//! accepts from the same socket, those who are on their way are that one's.
 
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -151,6 +153,9 @@ where
     let receive = |accepted| receive(accepted, door, app, runtime);
     let mut draining = door.draining.clone();
     accept_until(drained(&mut draining), listener, door, receive).await;
+    if door.shared.load(Ordering::Acquire) {
+        return;
+    }
     if let Err(failed) = listener.shut() {
         debug!("listener {}: open to the last moment: {failed}", door.plan().name);
     }

@@ -34,6 +34,15 @@ impl Bound {
         }
     }
 
+    /// Has the kernel queue so many connections from now on: a socket that was there before may have been opened with
+    /// another bound.
+    ///
+    /// # Errors
+    /// It is no listening socket.
+    pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
+        self.socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+    }
+
     /// Joins the present runtime.
     ///
     /// # Errors

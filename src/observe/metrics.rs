@@ -376,6 +376,18 @@ impl Metrics {
         }
     }
 
+    /// Requests that were answered so far, and those of them that failed: with a 5xx, whoever made it.
+    pub fn totals(&self) -> (u64, u64) {
+        let families = self.requests.collect();
+        let series = families.iter().flat_map(|family| family.get_metric());
+        let count = |all: (u64, u64), series: &prometheus::proto::Metric| {
+            let failed = series.get_label().iter().any(|label| label.value() == "5xx");
+            let value = series.get_counter().get_value() as u64;
+            (all.0 + value, all.1 + if failed { value } else { 0 })
+        };
+        series.fold((0, 0), count)
+    }
+
     /// The series of a listener.
     pub fn listener(&self, name: &str) -> ListenerMetrics {
         ListenerMetrics {

@@ -36,6 +36,7 @@ pub fn compile(config: &Config) -> Result<Plan, Vec<Fault>> {
     let upstreams = upstreams::compile(upstreams, &mut faults);
     let routes = routes::compile(routes, &directory, &mut faults);
     let table = matching::table(routes.rules, &routes.names, &mut faults);
+    let process = plan_process(&KeyPath::root().key("process"), process, &mut faults);
     match (table, faults.is_empty()) {
         (Some(table), true) => Ok(Plan {
             listeners,
@@ -45,7 +46,7 @@ pub fn compile(config: &Config) -> Result<Plan, Vec<Fault>> {
             table,
             trusted_proxies: trusted_proxies.iter().map(|Network(network)| *network).collect(),
             access_log: plan_access_log(access_log),
-            process: plan_process(process),
+            process,
         }),
         _ => Err(faults),
     }
@@ -79,10 +80,28 @@ fn plan_access_log(log: &process::AccessLog) -> AccessLog {
     AccessLog { format, output }
 }
 
-fn plan_process(process: &process::Process) -> Process {
-    let process::Process { threads, lame_duck, drain_timeout } = process;
+fn plan_process(path: &KeyPath, process: &process::Process, faults: &mut Vec<Fault>) -> Process {
+    let process::Process {
+        threads,
+        supervise,
+        control,
+        ready_timeout,
+        probation,
+        max_generations,
+        lame_duck,
+        drain_timeout,
+    } = process;
+    if control.is_some() && !supervise {
+        let fault = Fault::new(path.key("control"), "this without a supervisor", "it with supervise: true");
+        faults.push(fault.at_key());
+    }
     Process {
         threads: *threads,
+        supervise: *supervise,
+        control: control.as_ref().map(|path| path.0.clone()),
+        ready_timeout: ready_timeout.as_std(),
+        probation: probation.as_std(),
+        max_generations: *max_generations,
         lame_duck: lame_duck.map(|duration| duration.as_std()).unwrap_or_default(),
         drain_timeout: drain_timeout.as_std(),
     }

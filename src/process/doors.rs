@@ -15,7 +15,7 @@ use crate::listen::Door;
 use crate::listen::accept::{Call, Entrance};
 use crate::listen::socket::Bound;
 use crate::observe::metrics::Metrics;
-use crate::plan;
+use crate::plan::{self, Address};
 use crate::sockets::Unlink;
 
 /// All of them. Each has a loop of its own in the service that accepts.
@@ -29,6 +29,7 @@ pub struct Doors {
 
 #[derive(Debug)]
 struct Open {
+    address: Address,
     file: Option<Unlink>,
     door: Arc<Door>,
 }
@@ -60,47 +61,33 @@ impl Doors {
         (bound, file): (Bound, Option<Unlink>),
         metrics: &Metrics,
     ) -> Result<(), Unopened> {
+        let unopened = |source| Unopened { name: listener.name.clone(), source };
+        bound.set_backlog(listener.limits.backlog).map_err(unopened)?;
         let door = Door::new(listener, metrics, self.connections.clone());
         let (opened, told) = oneshot::channel();
         let counted = self.loops.token();
         let entrance = Entrance { door: door.clone(), bound, counted, opened };
-        self.open.push(Open { file, door });
+        self.open.push(Open { address: listener.address.clone(), file, door });
         let gone = || io::Error::other("the service that accepts has ended");
         let outcome = match self.calls.send(Call::Open(entrance)).await {
             Ok(()) => told.await.unwrap_or_else(|_| Err(gone())),
             Err(_) => Err(gone()),
         };
-        outcome.map_err(|source| Unopened { name: listener.name.clone(), source })
+        outcome.map_err(unopened)
     }
 
-    /// Asks the worker itself, the way that a client does: through a connection, the engine and back. What it answers is
-    /// not looked up in any route, and nobody else hears of it.
-    ///
-    /// # Errors
-    /// It has not answered, or not in time.
-    pub async fn ask_itself(&self) -> io::Result<()> {
-        let asked = tokio::time::timeout(OWN_REQUEST, self.own_request()).await;
-        asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    /// What asks the worker itself.
+    pub fn asker(&self) -> Asker {
+        Asker(self.calls.clone())
     }
 
-    async fn own_request(&self) -> io::Result<()> {
-        let (here, there) = StdStream::pair()?;
-        here.set_nonblocking(true)?;
-        there.set_nonblocking(true)?;
-        self.calls.send(Call::Own(there)).await.map_err(io::Error::other)?;
-        let mut stream = UnixStream::from_std(here)?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: tetap\r\nConnection: close\r\n\r\n").await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        let told = || io::Error::other(format!("answered {:?}", String::from_utf8_lossy(&answer)));
-        answer.starts_with(b"HTTP/1.1 204 ").then_some(()).ok_or_else(told)
-    }
-
-    /// Closes all of them; those who are connected are told to go, at the latest when `patience` is over.
-    pub fn drain(&mut self, patience: Duration) {
+    /// Closes all of them; those who are connected are told to go, at the latest when `patience` is over. Where
+    /// `has_successor`, another worker accepts from the socket, and it stays open.
+    pub fn drain(&mut self, patience: Duration, has_successor: &dyn Fn(&Address) -> bool) {
         for open in &mut self.open {
+            let shared = has_successor(&open.address);
             drop(open.file.take());
-            open.door.drain(patience);
+            open.door.drain(patience, shared);
         }
         self.loops.close();
         self.connections.close();
@@ -112,12 +99,40 @@ impl Doors {
     }
 }
 
+/// Asks the worker itself, the way that a client does.
+#[derive(Clone, Debug)]
+pub struct Asker(mpsc::Sender<Call>);
+
+impl Asker {
+    /// Through a connection, the engine and back. What it answers is not looked up in any route, and nobody else hears of
+    /// it.
+    ///
+    /// # Errors
+    /// It has not answered, or not in time.
+    pub async fn ask(&self) -> io::Result<()> {
+        let asked = tokio::time::timeout(OWN_REQUEST, self.own_request()).await;
+        asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn own_request(&self) -> io::Result<()> {
+        let (here, there) = StdStream::pair()?;
+        here.set_nonblocking(true)?;
+        there.set_nonblocking(true)?;
+        self.0.send(Call::Own(there)).await.map_err(io::Error::other)?;
+        let mut stream = UnixStream::from_std(here)?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: tetap\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        let told = || io::Error::other(format!("answered {:?}", String::from_utf8_lossy(&answer)));
+        answer.starts_with(b"HTTP/1.1 204 ").then_some(()).ok_or_else(told)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
-    use crate::plan::Address;
 
     fn listener() -> plan::Listener {
         let plan = Door::own().plan().clone();
@@ -135,7 +150,7 @@ mod tests {
         drop(calls);
         let unopened = doors.open(&listener(), socket(), &Metrics::new()).await.unwrap_err();
         assert_eq!(&*unopened.name, "web");
-        assert!(doors.ask_itself().await.is_err());
+        assert!(doors.asker().ask().await.is_err());
     }
 
     #[tokio::test]
@@ -157,7 +172,7 @@ mod tests {
         doors.open(&listener(), socket(), &Metrics::new()).await.unwrap();
         let (door, counted) = service.await.unwrap();
         assert!(!door.is_draining());
-        doors.drain(Duration::from_secs(1));
+        doors.drain(Duration::from_secs(1), &|_| false);
         let (loops, _) = doors.trackers();
         assert_eq!((door.is_draining(), loops.len()), (true, 1));
         drop(counted);

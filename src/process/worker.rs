@@ -12,26 +12,27 @@ use std::sync::{Arc, mpsc};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{ListenFds, RunArgs, Server, ShutdownWatch};
+use pingora::server::{ListenFds, RunArgs, Server, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::Service;
 use pingora_proxy::http_proxy;
 use tokio::sync::oneshot;
 
 use super::descriptors;
-use super::doors::Doors;
+use super::doors::{Doors, Unopened};
+use super::life::{Life, Span};
+use super::places::{self, Sockets};
 use super::stop::Stop;
 use crate::admin::readiness::Readiness;
 use crate::admin::{self, Sources};
 use crate::clock::Clock;
 use crate::limits::ATTEMPTS_IN_ALL;
 use crate::listen::accept::Accept;
-use crate::listen::socket::Bound;
 use crate::observe::access_log::{self, AccessLog};
 use crate::observe::metrics::Metrics;
 use crate::plan::{self, Address, Plan};
 use crate::proxy::Proxy;
 use crate::runtime::{Runtime, Snapshot, tasks};
-use crate::sockets::{self, Unlink};
+use crate::wire::Place;
 
 /// Where a worker that has started can be reached.
 #[derive(Clone, Debug)]
@@ -47,17 +48,10 @@ pub struct Started {
 pub enum RunError {
     /// A listening socket cannot be opened.
     Listen {
-        /// Which one.
-        name: Arc<str>,
+        /// What it is for.
+        name: String,
         /// Where.
-        address: Address,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The admin address cannot be opened.
-    Admin {
-        /// Where.
-        address: SocketAddr,
+        place: Place,
         /// Why not.
         source: io::Error,
     },
@@ -75,10 +69,9 @@ pub enum RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::Listen { name, address, source } => {
-                write!(f, "listener {name}: cannot listen on {address}: {source}")
+            RunError::Listen { name, place, source } => {
+                write!(f, "{name}: cannot listen on {place}: {source}")
             }
-            RunError::Admin { address, source } => write!(f, "admin: cannot listen on {address}: {source}"),
             RunError::AccessLog(source) => write!(f, "access_log: cannot be opened: {source}"),
             RunError::Open { name, source } => write!(f, "{name}: cannot be watched for clients: {source}"),
         }
@@ -87,58 +80,84 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
+impl From<Unopened> for RunError {
+    fn from(Unopened { name, source }: Unopened) -> RunError {
+        RunError::Open { name, source }
+    }
+}
+
 /// Serves a plan until the process is told to stop. `notice` is called once, when clients are served and signals heard.
 ///
 /// # Errors
 /// [`RunError`], before anything was served.
 pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError> {
-    descriptors::raise();
-    descriptors::compare(&plan);
-    let metrics = Metrics::new();
-    let readiness = Readiness::new();
-    let (doors, calls) = Doors::new();
-    let (loops, connections) = doors.trackers();
-    let (answering, answers) = oneshot::channel();
+    let sockets = places::open(&plan)?;
+    let started = started(&plan, &sockets.listeners, sockets.admin.as_ref());
+    let lame_duck = plan.process.lame_duck;
     let (announce, announced) = mpsc::sync_channel(1);
-
-    let sockets = plan.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-    let admin = plan.admin.map(bind_admin).transpose()?;
-    let access_log = open_access_log(&plan.access_log, &metrics)?;
-    let started = started(&plan, &sockets, admin.as_ref());
-    let threads = plan.process.threads.unwrap_or_else(cores);
-    let closed = plan.listeners.iter().cloned().zip(sockets).collect();
-    let (lame_duck, patience) = (plan.process.lame_duck, plan.process.drain_timeout);
-    let snapshot = Snapshot::build(plan, 1, Clock::start(), &metrics);
-    let runtime = Runtime::new(snapshot, metrics, access_log);
-    let stop = Stop {
-        readiness: readiness.clone(),
-        runtime: runtime.clone(),
-        doors: doors.into(),
-        closed: Mutex::new(closed),
-        loops,
-        connections,
-        lame_duck,
-        patience,
-        admin: Mutex::new(Some(answers)),
-        started: announce,
-    };
-
-    let mut server = Server::new_with_opt_and_conf(None, server_conf(threads));
-    let app = Arc::new(http_proxy(&server.configuration, Proxy::new(runtime.clone())));
-    server.bootstrap();
-    server.add_service(Keep(runtime.clone()));
-    server.add_service(Accept::new(calls, app, runtime.clone(), threads));
-    let sources = Sources { readiness, runtime: runtime.clone() };
-    server.add_service(Admin { listener: admin, sources, opening: Some(answering) });
-    let outcome = std::thread::scope(|scope| {
-        scope.spawn(|| server.run(RunArgs { shutdown_signal: Box::new(stop) }));
+    let worker = Worker::build(plan, sockets, 1)?;
+    let stop = Stop { life: worker.life.clone(), lame_duck, started: announce };
+    std::thread::scope(|scope| {
+        scope.spawn(|| worker.serve(stop));
         match announced.recv() {
             Ok(outcome) => outcome.map(|()| notice(&started)),
             Err(_) => Ok(()), // told to stop before it had started
         }
-    });
-    runtime.access_log().close();
-    outcome
+    })
+}
+
+/// A worker that could serve.
+pub struct Worker {
+    /// Its parts.
+    pub life: Arc<Life>,
+    server: Server,
+}
+
+impl Worker {
+    /// Opens the log and brings the plan to life.
+    ///
+    /// # Errors
+    /// [`RunError`]: the access log cannot be opened.
+    pub fn build(plan: Plan, sockets: Sockets, generation: u64) -> Result<Worker, RunError> {
+        descriptors::raise();
+        descriptors::compare(&plan);
+        let metrics = Metrics::new();
+        let readiness = Readiness::new();
+        let (doors, calls) = Doors::new();
+        let (loops, connections) = doors.trackers();
+        let (answering, answers) = oneshot::channel();
+        let access_log = open_access_log(&plan.access_log, &metrics)?;
+        let threads = plan.process.threads.unwrap_or_else(cores);
+        let closed = plan.listeners.iter().cloned().zip(sockets.listeners).collect();
+        let patience = plan.process.drain_timeout;
+        let snapshot = Snapshot::build(plan, generation, Clock::start(), &metrics);
+        let runtime = Runtime::new(snapshot, metrics, access_log);
+        let life = Arc::new(Life {
+            readiness: readiness.clone(),
+            runtime: runtime.clone(),
+            doors: doors.into(),
+            closed: Mutex::new(closed),
+            loops,
+            connections,
+            patience,
+            admin: Span::default(),
+            answering: Mutex::new(Some(answers)),
+        });
+        let mut server = Server::new_with_opt_and_conf(None, server_conf(threads));
+        let app = Arc::new(http_proxy(&server.configuration, Proxy::new(runtime.clone())));
+        server.bootstrap();
+        server.add_service(Keep(runtime.clone()));
+        server.add_service(Accept::new(calls, app, runtime.clone(), threads));
+        let (sources, span) = (Sources { readiness, runtime }, life.admin.clone());
+        server.add_service(Admin { listener: sockets.admin, sources, span, opening: Some(answering) });
+        Ok(Worker { life, server })
+    }
+
+    /// Serves until `end` says that it is over.
+    pub fn serve(self, end: impl ShutdownSignalWatch + 'static) {
+        self.server.run(RunArgs { shutdown_signal: Box::new(end) });
+        self.life.runtime.access_log().close();
+    }
 }
 
 fn cores() -> usize {
@@ -150,33 +169,7 @@ fn server_conf(threads: usize) -> ServerConf {
     ServerConf { threads, max_retries: ATTEMPTS_IN_ALL + 1, ..ServerConf::default() }
 }
 
-/// A socket, and its file if it has one.
-type Socket = (Bound, Option<Unlink>);
-
-fn bind(listener: &plan::Listener) -> Result<Socket, RunError> {
-    let backlog = listener.limits.backlog;
-    let (socket, file) = match &listener.address {
-        Address::Tcp(address) => (sockets::tcp(*address, backlog), None),
-        Address::Unix(path) => (sockets::unix(path, backlog), Some(path)),
-    };
-    let failed = |source| {
-        let plan::Listener { name, address, .. } = listener.clone();
-        RunError::Listen { name, address, source }
-    };
-    let bound = Bound::new(socket.map_err(failed)?, listener.address.clone());
-    Ok((bound, file.map(|path| Unlink(path.clone()))))
-}
-
-fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, RunError> {
-    let open = || {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    open().map_err(|source| RunError::Admin { address, source })
-}
-
-fn started(plan: &Plan, sockets: &[Socket], admin: Option<&std::net::TcpListener>) -> Started {
+fn started(plan: &Plan, sockets: &[places::Socket], admin: Option<&std::net::TcpListener>) -> Started {
     let listeners = plan.listeners.iter().zip(sockets);
     Started {
         listeners: listeners.map(|(listener, (bound, _))| (listener.name.clone(), bound.address())).collect(),
@@ -225,12 +218,17 @@ impl Service for Keep {
 struct Admin {
     listener: Option<std::net::TcpListener>,
     sources: Sources,
+    span: Span,
     opening: Option<oneshot::Sender<io::Result<()>>>,
 }
 
 #[async_trait]
 impl Service for Admin {
     async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
+        tokio::select! {
+            () = self.span.begin.cancelled() => {}
+            _ = shutdown.changed() => return,
+        }
         let listener = self.listener.take().map(tokio::net::TcpListener::from_std).transpose();
         let (listener, opened) = match listener {
             Ok(listener) => (listener, Ok(())),
@@ -241,7 +239,13 @@ impl Service for Admin {
         }
         let Some(listener) = listener else { return drop(shutdown.changed().await) };
         let router = admin::router(self.sources.clone());
-        let end = async move { drop(shutdown.changed().await) };
+        let ended = self.span.end.clone();
+        let end = async move {
+            tokio::select! {
+                () = ended.cancelled() => {}
+                _ = shutdown.changed() => {}
+            }
+        };
         drop(admin::serve(listener, router, end).await);
     }
 

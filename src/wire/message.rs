@@ -3,46 +3,15 @@
 //! Fields that came later than the first version have a default, so that who does not know them can be understood. Where
 //! a message is too long for one frame's descriptors, the sockets come before it, in messages of their own.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::place::{Place, Wanted};
+
 /// The key that names a message's kind.
 pub(super) const KIND: &str = "is";
-
-/// Where a listening socket is. Places are compared as addresses, not as text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Place {
-    /// TCP, IPv4 or IPv6; as it was asked for, so that port 0 is found again.
-    Tcp(SocketAddr),
-    /// A unix socket's path.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Tcp(address) => address.fmt(f),
-            Place::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// A socket that a worker wants to listen on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
-    /// Where.
-    pub place: Place,
-    /// Connections that the kernel queues.
-    pub backlog: u32,
-    /// What it is for, for the error message.
-    #[serde(default)]
-    pub name: String,
-}
 
 /// Why a worker is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ use support::{Tetap, haproxy, nginx};
 type Candidate = (&'static str, fn(&[SocketAddr]) -> Box<dyn Lifecycle>);
 
 const CANDIDATES: [Candidate; 3] = [
-    ("tetap", |servers| Box::new(Tetap::to(servers))),
+    ("tetap", |servers| Box::new(Tetap::supervised_to(servers, "probation: 1s"))),
     ("nginx", |servers| Box::new(nginx::Master::before(servers))),
     ("haproxy", |servers| Box::new(haproxy::Master::before(servers))),
 ];

@@ -215,7 +215,7 @@ upstreams:
 routes:
   - {{name: files, match: {{path: {{prefix: /}}}}, upstream: files}}
 access_log: {{format: json, output: "{log}"}}
-process: {{threads: 1}}
+process: {{threads: 1, supervise: false}}
 """
 
 NGINX_MAIN = """

@@ -5,10 +5,9 @@
 //! What goes wrong is a text and no panic: the load that is under way meanwhile is to be counted in any case.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Instant;
 
-use super::{Client, PATIENCE, Tetap, built, proc};
+use super::{Client, PATIENCE, Tetap, proc};
 
 /// What can be done to a running proxy.
 pub trait Lifecycle {
@@ -49,34 +48,26 @@ impl Lifecycle for Tetap {
 
     fn upgrade(&mut self) -> Result<(), String> {
         command(self, "upgrade")?;
-        wait_for("one worker is left", || workers(self).len() == 1)
+        wait_for("one worker is left", || self.workers().len() == 1)
     }
 
     fn crash(&mut self) -> Result<(), String> {
-        let old = workers(self);
+        let old = self.workers();
         let victim = old.last().ok_or("`tetap run` has no child that was started as `tetap worker`")?;
         proc::signal(*victim, "KILL");
         let is_replaced = |new: &[u32]| !new.is_empty() && !new.contains(victim);
-        wait_for("another worker is ready", || is_replaced(&workers(self)) && is_ready(self))
+        wait_for("another worker is ready", || is_replaced(&self.workers()) && is_ready(self))
     }
 }
 
 fn command(tetap: &Tetap, name: &str) -> Result<(), String> {
-    let mut command = Command::new(built("tetap"));
-    command.arg(name).arg("--config").arg(tetap.dir().join("tetap.yaml"));
-    let output = command.output().map_err(|error| error.to_string())?;
+    let output = tetap.command(&[name]);
     let told = String::from_utf8_lossy(&output.stderr);
-    match output.status.code() {
-        Some(0) => Ok(()),
-        Some(2) if told.contains("unrecognized subcommand") => Err(format!("there is no `tetap {name}`")),
-        _ => Err(format!("`tetap {name}`: {}: {}", output.status, told.trim())),
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("`tetap {name}`: {}: {}", output.status, told.trim()))
     }
-}
-
-fn workers(tetap: &Tetap) -> Vec<u32> {
-    let mut children = proc::children(tetap.id());
-    children.retain(|id| proc::arguments(*id).iter().skip(1).any(|argument| argument == "worker"));
-    children
 }
 
 fn is_ready(tetap: &Tetap) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use super::client::Client;
 use super::message::Answer;
 use super::metrics::Metrics;
 use super::process::Process;
-use super::{built, eventually, free_port, until};
+use super::{built, eventually, free_port, proc, until};
 
 /// A running proxy; killed when dropped. When the test fails, its program log is printed.
 pub struct Tetap {
@@ -38,20 +38,26 @@ impl Tetap {
         tetap
     }
 
+    /// The same with a supervisor. Without one the process that is started is the one that serves, so that a test can
+    /// stop it, and look at its memory.
+    pub fn supervised(yaml: &str) -> Tetap {
+        Self::start_in(Place::new().supervised(), yaml)
+    }
+
     /// Starts the proxy with everything routed to one upstream `u` with these endpoints.
     pub fn to(endpoints: &[SocketAddr]) -> Tetap {
         Self::with("", endpoints, "")
     }
 
-    /// The same with options of the listener and of the upstream (`retry: {attempts: 2}, balance: random`).
+    /// The same with a supervisor, and with options of `process`.
+    pub fn supervised_to(endpoints: &[SocketAddr], process: &str) -> Tetap {
+        let yaml = format!("process: {{{process}}}\n{}", routed_to("", endpoints, ""));
+        Self::supervised(&yaml)
+    }
+
+    /// Starts the proxy with options of the listener and of the upstream (`retry: {attempts: 2}, balance: random`).
     pub fn with(listener: &str, endpoints: &[SocketAddr], upstream: &str) -> Tetap {
-        let endpoints: Vec<String> = endpoints.iter().map(|address| format!("\"{address}\"")).collect();
-        let listed = endpoints.join(", ");
-        Self::start(&format!(
-            "listeners: [{{name: web, address: \"127.0.0.1:{{port:web}}\", {listener}}}]
-upstreams: {{u: {{endpoints: [{listed}], {upstream}}}}}
-routes: [{{name: all, match: {{path: {{prefix: /}}}}, upstream: u}}]"
-        ))
+        Self::start(&routed_to(listener, endpoints, upstream))
     }
 
     /// Starts the proxy on a configuration that must fail, and waits for its end.
@@ -138,6 +144,27 @@ routes: [{{name: all, match: {{path: {{prefix: /}}}}, upstream: u}}]"
         &mut self.process
     }
 
+    /// Writes another configuration, as [`start`](Tetap::start) does.
+    pub fn configure(&mut self, yaml: &str) {
+        self.place.configure(yaml);
+    }
+
+    /// Runs a command on the proxy: `reload`, `upgrade --binary X`, …
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(built("tetap"));
+        let (name, rest) = arguments.split_first().expect("a command");
+        command.arg(name).arg("--config").arg(self.place.path("tetap.yaml")).args(rest);
+        command.env("RUNTIME_DIRECTORY", self.place.path("control")).output().unwrap()
+    }
+
+    /// The worker processes, oldest first.
+    pub fn workers(&self) -> Vec<u32> {
+        let mut children = proc::children(self.id());
+        children.retain(|id| proc::arguments(*id).iter().skip(1).any(|argument| argument == "worker"));
+        children.sort_unstable();
+        children
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
@@ -182,12 +209,19 @@ pub struct Failure {
 pub struct Place {
     dir: TempDir,
     ports: BTreeMap<String, u16>,
+    supervised: bool,
 }
 
 impl Place {
     /// A new directory, no ports yet.
     pub fn new() -> Place {
-        Place { dir: TempDir::new().unwrap(), ports: BTreeMap::new() }
+        Place { dir: TempDir::new().unwrap(), ports: BTreeMap::new(), supervised: false }
+    }
+
+    /// With a supervisor.
+    pub fn supervised(mut self) -> Place {
+        self.supervised = true;
+        self
     }
 
     /// A free port under a name, the same one each time.
@@ -217,13 +251,19 @@ impl Place {
 
     /// Starts the proxy and does not wait for anything.
     pub fn launch(&mut self, yaml: &str) -> Process {
+        self.configure(yaml);
         let config = self.path("tetap.yaml");
-        let text = self.fill_in(&with_defaults(yaml));
-        std::fs::write(&config, text).unwrap();
         let log = |file| std::fs::File::create(self.path(file)).unwrap();
         let mut command = Command::new(built("tetap"));
         command.arg("run").arg("--config").arg(config).stdout(log("stdout.log")).stderr(log("stderr.log"));
-        Process::spawn(&mut command)
+        Process::spawn(command.env("RUNTIME_DIRECTORY", self.path("control")))
+    }
+
+    /// Writes the configuration.
+    fn configure(&mut self, yaml: &str) {
+        let text = with_defaults(yaml);
+        let text = if self.supervised { text } else { unsupervised(&text) };
+        std::fs::write(self.path("tetap.yaml"), self.fill_in(&text)).unwrap();
     }
 
     fn fill_in(&mut self, yaml: &str) -> String {
@@ -237,6 +277,17 @@ impl Place {
     }
 }
 
+/// Everything to one upstream `u`.
+pub fn routed_to(listener: &str, endpoints: &[SocketAddr], upstream: &str) -> String {
+    let endpoints: Vec<String> = endpoints.iter().map(|address| format!("\"{address}\"")).collect();
+    let listed = endpoints.join(", ");
+    format!(
+        "listeners: [{{name: web, address: \"127.0.0.1:{{port:web}}\", {listener}}}]
+upstreams: {{u: {{endpoints: [{listed}], {upstream}}}}}
+routes: [{{name: all, match: {{path: {{prefix: /}}}}, upstream: u}}]"
+    )
+}
+
 /// What a test's configuration gets when it does not say otherwise.
 const DEFAULTS: [(&str, &str); 3] = [
     ("listeners:", "listeners: [{name: web, address: \"127.0.0.1:{port:web}\"}]\n"),
@@ -248,4 +299,13 @@ fn with_defaults(yaml: &str) -> String {
     let missing = DEFAULTS.iter().filter(|(key, _)| !yaml.lines().any(|line| line.starts_with(key)));
     let added: String = missing.map(|(_, text)| *text).collect();
     added + yaml
+}
+
+fn unsupervised(yaml: &str) -> String {
+    let one = "process: {supervise: false";
+    match yaml.lines().find(|line| line.starts_with("process:")) {
+        None => format!("{yaml}\n{one}}}\n"),
+        Some(line) if line.starts_with("process: {") => yaml.replace("process: {", &format!("{one}, ")),
+        Some(line) => panic!("not written as a flow: {line}"),
+    }
 }

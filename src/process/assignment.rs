@@ -1,0 +1,169 @@
+//! What a worker is told before it can begin, by the supervisor that started it.
+//!
+//! It says who it is, and is given the sockets that there are and a configuration: either its text, or the file to read.
+//! What that configuration needs beyond these sockets, it asks for. The supervisor opens all of it or nothing.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use super::places::{self, Need, Sockets};
+use super::worker::RunError;
+use crate::config::{self, Report as Diagnostics};
+use crate::limits::CONFIG_BYTES;
+use crate::plan::{self, Plan};
+use crate::wire::{Channel, History, Order, PROTOCOL, Place, Received, Report, Role, frame};
+
+/// A worker's work.
+pub struct Assignment {
+    /// Its number.
+    pub generation: u64,
+    /// Why it is there.
+    pub role: Role,
+    /// What it serves by.
+    pub plan: Plan,
+    /// What that was made from.
+    pub text: String,
+    /// What it serves at.
+    pub sockets: Sockets,
+    /// What has happened before it.
+    pub history: History,
+}
+
+/// Why a worker will not serve.
+#[derive(Debug)]
+pub struct Refusal {
+    /// For people.
+    pub reason: String,
+    /// The operator's words are to blame.
+    pub usage: bool,
+}
+
+impl From<Diagnostics> for Refusal {
+    fn from(report: Diagnostics) -> Refusal {
+        Refusal { reason: report.to_string(), usage: true }
+    }
+}
+
+impl From<RunError> for Refusal {
+    fn from(error: RunError) -> Refusal {
+        Refusal { reason: error.to_string(), usage: false }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal { reason: error.to_string(), usage: false }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// A socket that is there.
+type Given = (Place, OwnedFd);
+
+/// Takes up work; `None` where there is none any more.
+///
+/// # Errors
+/// What it is told cannot be served by.
+pub async fn take_up(channel: &Channel) -> Result<Option<Assignment>, Refusal> {
+    channel
+        .send(&Report::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").into() }, &[])
+        .await?;
+    let mut given = Vec::new();
+    loop {
+        let (order, beside) = match channel.receive::<Order>().await? {
+            None | Some(Received::Message(Order::Cut | Order::Drain { .. }, _)) => return Ok(None),
+            Some(Received::Unknown(kind)) => {
+                log::warn!("not understood, from a supervisor of another version: {kind}");
+                continue;
+            }
+            Some(Received::Message(order, beside)) => (order, beside),
+        };
+        match order {
+            Order::Sockets { places } => given.extend(places.into_iter().zip(beside)),
+            Order::Begin { generation, config, role, has_text, history, .. } => {
+                let text =
+                    if has_text { text_of(beside.into_iter().next())? } else { config::read_text(&config)? };
+                let plan = compile(&config, &text)?;
+                let Some(sockets) = gather(channel, &plan, given).await? else { return Ok(None) };
+                return Ok(Some(Assignment { generation, role, plan, text, sockets, history }));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The text in a file that came beside a message.
+///
+/// # Errors
+/// It did not, or is no text.
+pub fn text_of(file: Option<OwnedFd>) -> io::Result<String> {
+    let file = file.ok_or_else(|| io::Error::other("the configuration's text did not come"))?;
+    String::from_utf8(frame::contents(file, CONFIG_BYTES)?).map_err(io::Error::other)
+}
+
+/// From a text to a plan, the same way as `check` does it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn compile(config: &Path, text: &str) -> Result<Plan, Diagnostics> {
+    let env = |name: &str| std::env::var(name).ok();
+    let loaded = config::from_text(&config.display().to_string(), text, &env)?;
+    plan::compile(&loaded.config).map_err(|faults| loaded.place(faults))
+}
+
+/// The sockets of a plan, out of those that there are and others that are asked for; `None` where nobody answers.
+async fn gather(channel: &Channel, plan: &Plan, mut given: Vec<Given>) -> Result<Option<Sockets>, Refusal> {
+    let needs = places::needs(plan);
+    let mut found: Vec<_> = needs.iter().map(|need| take(&mut given, &need.wanted.place)).collect();
+    let missing: Vec<&Need> =
+        needs.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(need, _)| need).collect();
+    if !missing.is_empty() {
+        let Some(mut opened) = ask_for(channel, &missing).await? else { return Ok(None) };
+        for (need, found) in needs.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
+            *found = take(&mut opened, &need.wanted.place);
+        }
+    }
+    let found: Option<Vec<OwnedFd>> = found.into_iter().collect();
+    let found = found.ok_or_else(|| io::Error::other("not every socket that was asked for came"))?;
+    Ok(Some(places::assign(plan, found)))
+}
+
+/// The first one there: port 0 can be asked for more than once.
+fn take(given: &mut Vec<Given>, wanted: &Place) -> Option<OwnedFd> {
+    let at = given.iter().position(|(place, _)| place == wanted)?;
+    Some(given.remove(at).1)
+}
+
+async fn ask_for(channel: &Channel, missing: &[&Need]) -> Result<Option<Vec<Given>>, Refusal> {
+    let wanted = missing.iter().map(|need| need.wanted.clone()).collect();
+    channel.send(&Report::Bind { wanted }, &[]).await?;
+    let mut opened = Vec::new();
+    loop {
+        match channel.receive::<Order>().await? {
+            None | Some(Received::Message(Order::Cut | Order::Drain { .. }, _)) => return Ok(None),
+            Some(Received::Message(Order::Sockets { places }, beside)) => {
+                opened.extend(places.into_iter().zip(beside))
+            }
+            Some(Received::Message(Order::Bound { failed: None }, _)) => return Ok(Some(opened)),
+            Some(Received::Message(Order::Bound { failed: Some((place, why)) }, _)) => {
+                return Err(refused(missing, place, why));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn refused(missing: &[&Need], place: Place, why: String) -> Refusal {
+    let source = io::Error::other(why);
+    match missing.iter().find(|need| need.wanted.place == place) {
+        Some(need) => places::refused(need, source).into(),
+        None => Refusal { reason: format!("cannot listen on {place}: {source}"), usage: false },
+    }
+}

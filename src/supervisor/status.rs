@@ -1,0 +1,78 @@
+//! How it is, in a few lines.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::Supervisor;
+use super::control::Reply;
+use crate::handover::{Stand, WorkerId};
+
+pub(super) fn reply(supervisor: &Supervisor) -> Reply {
+    let report = report(supervisor);
+    Reply { done: true, usage: false, message: text(&report), report }
+}
+
+fn report(supervisor: &Supervisor) -> Value {
+    let workers: Vec<Value> =
+        supervisor.handover.workers().map(|(id, stand)| worker(supervisor, id, stand)).collect();
+    let sockets: Vec<String> = supervisor.held.iter().map(|held| held.place.to_string()).collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "config": supervisor.config,
+        "control": supervisor.control,
+        "sockets": sockets,
+        "workers": workers,
+        "changing": supervisor.handover.is_changing(),
+        "stopping": supervisor.handover.is_stopping(),
+        "history": supervisor.history,
+    })
+}
+
+fn worker(supervisor: &Supervisor, id: WorkerId, stand: Stand) -> Value {
+    let state = match stand {
+        Stand::Starting | Stand::Accepting => "starting",
+        Stand::Serving => "serving",
+        Stand::Draining => "draining",
+        Stand::Cut => "ending",
+    };
+    let child = supervisor.children.get(&id);
+    json!({
+        "generation": id.0,
+        "state": state,
+        "pid": child.map(|child| child.pid.as_raw_nonzero().get()),
+        "version": child.map(|child| child.version.clone()),
+        "well": child.map(|child| child.health.well),
+        "requests": child.map(|child| child.health.requests),
+        "connections": child.map(|child| child.health.connections),
+        "seconds": child.map(|child| child.since.elapsed().as_secs()),
+    })
+}
+
+fn text(report: &Value) -> String {
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut text = format!(
+        "tetap {}, process {}, {}",
+        plain(&report["version"]),
+        report["pid"],
+        plain(&report["config"])
+    );
+    for worker in report["workers"].as_array().into_iter().flatten() {
+        let _ = write!(
+            text,
+            "\n  worker {} ({}, version {}): {}, {} requests, {} connections, for {} s",
+            worker["generation"],
+            worker["pid"],
+            plain(&worker["version"]),
+            plain(&worker["state"]),
+            worker["requests"],
+            worker["connections"],
+            worker["seconds"],
+        );
+    }
+    for socket in report["sockets"].as_array().into_iter().flatten() {
+        let _ = write!(text, "\n  listening on {}", plain(socket));
+    }
+    text
+}
