@@ -6,27 +6,34 @@
 pub mod snapshot;
 pub mod tasks;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
 
 pub use snapshot::Snapshot;
 
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
+use crate::upstream::Upstream;
 
 /// The one place where the present snapshot is published, and where requests leave their traces.
 #[derive(Debug)]
 pub struct Runtime {
     snapshot: ArcSwap<Snapshot>,
+    /// Whose endpoints are found and checked.
+    kept: watch::Sender<Vec<Arc<Upstream>>>,
     metrics: Arc<Metrics>,
-    access_log: AccessLog,
+    access_log: ArcSwap<AccessLog>,
 }
 
 impl Runtime {
     /// A runtime whose first snapshot is given.
     pub fn new(first: Snapshot, metrics: Arc<Metrics>, access_log: AccessLog) -> Arc<Runtime> {
-        Arc::new(Runtime { snapshot: ArcSwap::from_pointee(first), metrics, access_log })
+        let kept = watch::Sender::new(first.upstreams().to_vec());
+        let (snapshot, access_log) = (ArcSwap::from_pointee(first), ArcSwap::from_pointee(access_log));
+        Arc::new(Runtime { snapshot, kept, metrics, access_log })
     }
 
     /// The present snapshot, to be kept for as long as a request lasts.
@@ -34,13 +41,48 @@ impl Runtime {
         self.snapshot.load_full()
     }
 
+    /// Gets to know the endpoints of a snapshot that may follow, beside those of the present one.
+    pub fn prepare(&self, next: &Snapshot) {
+        let mut kept = self.snapshot().upstreams().to_vec();
+        let is_new = |upstream: &&Arc<Upstream>| !kept.iter().any(|other| Arc::ptr_eq(other, upstream));
+        let new: Vec<_> = next.upstreams().iter().filter(is_new).cloned().collect();
+        kept.extend(new);
+        self.kept.send_replace(kept);
+    }
+
+    /// Goes over to another snapshot. Requests under way end by the one that they began with.
+    pub fn publish(&self, next: Arc<Snapshot>) {
+        let last = self.snapshot.swap(next);
+        self.kept.send_replace(self.snapshot().upstreams().to_vec());
+        self.forget_routes(&last);
+    }
+
+    /// Stays with the present snapshot, after another was [prepared](Runtime::prepare) for.
+    pub fn abandon(&self, next: &Snapshot) {
+        self.kept.send_replace(self.snapshot().upstreams().to_vec());
+        self.forget_routes(next);
+    }
+
+    /// Series of routes that come and go would pile up: those of one that is in this snapshot, but not in the present one.
+    fn forget_routes(&self, other: &Snapshot) {
+        let now = self.snapshot();
+        let present: HashSet<&str> = now.plan().routes.iter().map(|route| &*route.name).collect();
+        let gone = other.plan().routes.iter().filter(|route| !present.contains(&*route.name));
+        gone.for_each(|route| self.metrics.forget_route(&route.name));
+    }
+
+    /// Writes into another log from now on; the last one. Lines on their way into that are written still.
+    pub fn set_access_log(&self, access_log: AccessLog) -> Arc<AccessLog> {
+        self.access_log.swap(Arc::new(access_log))
+    }
+
     /// Counters.
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// One line a request.
-    pub fn access_log(&self) -> &AccessLog {
-        &self.access_log
+    /// One line a request. Not to be held for long.
+    pub fn access_log(&self) -> Guard<Arc<AccessLog>> {
+        self.access_log.load()
     }
 }

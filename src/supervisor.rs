@@ -28,10 +28,10 @@ use tokio::time::{Duration, Interval, interval, sleep};
 use crate::clock::Clock;
 use crate::handover::judge::Tally;
 use crate::handover::{
-    Ask, Deed, Executable, Handover, Happened, Note, Outcome, Policy, Words as Text, WorkerId,
+    Ask, Deed, Executable, Handover, Happened, Note, Outcome, Policy, Stand, Words as Text, WorkerId,
 };
 use crate::limits::{CONFIG_BYTES, KILL_GRACE, LAST_WORDS, WORDS};
-use crate::wire::{Health, History, Order, PROTOCOL, Place, Report, Role, Settings, Wanted, frame};
+use crate::wire::{Found, Health, History, Order, PROTOCOL, Place, Report, Role, Settings, Wanted, frame};
 use child::{Child, Prepared, Program, Word, Words, ending};
 use control::{Asked, Control, Reply, Request};
 use held::Held;
@@ -66,11 +66,19 @@ pub fn run(start: Start) -> io::Result<u8> {
 #[derive(Debug)]
 enum Event {
     /// Its sockets are open, or one cannot be had.
-    Opened(WorkerId, Result<Vec<Held>, (Place, io::Error)>),
+    Opened(WorkerId, Vec<Place>, Result<Vec<Held>, (Place, io::Error)>),
     /// Its last words are over.
     LastWords(WorkerId),
     /// It should have ended by now.
     Overdue(WorkerId),
+}
+
+/// A reload that a worker is about to do.
+#[derive(Debug)]
+struct Reloading {
+    worker: WorkerId,
+    ask: Ask,
+    generation: u64,
 }
 
 struct Supervisor {
@@ -86,9 +94,15 @@ struct Supervisor {
     held: Vec<Held>,
     waiting: BTreeMap<Ask, Waiting>,
     history: History,
+    /// The history that workers know.
+    told: History,
+    /// A reload that a worker is about to do.
+    reloading: Option<Reloading>,
     /// A reload was asked for by a signal while another change was under way.
     reload_pending: bool,
     asks: u64,
+    /// The number of the last configuration that something was to serve by.
+    generation: u64,
     control: Option<PathBuf>,
     exit: Option<u8>,
     signals: Signals,
@@ -119,8 +133,11 @@ impl Supervisor {
             held: Vec::new(),
             waiting: BTreeMap::new(),
             history: History { reload_stands: true, ..History::default() },
+            told: History::default(),
+            reloading: None,
             reload_pending: false,
             asks: 0,
+            generation: 0,
             control,
             exit: None,
             signals,
@@ -160,7 +177,7 @@ impl Supervisor {
                 info!("told to stop at once");
                 self.happen(Happened::Quit);
             }
-            Caught::Reload if self.handover.is_changing() => self.reload_pending = true,
+            Caught::Reload if self.is_changing() => self.reload_pending = true,
             Caught::Reload => self.reload(None),
             Caught::Upgrade => self.upgrade(None, None),
             Caught::Ended => self.reap(),
@@ -187,15 +204,69 @@ impl Supervisor {
         Ask(self.asks)
     }
 
+    fn is_changing(&self) -> bool {
+        self.reloading.is_some() || self.handover.is_changing()
+    }
+
+    /// Why nothing can be changed now.
+    fn objection(&self) -> Option<&'static str> {
+        self.handover.objection().or(self.reloading.is_some().then_some("a reload is under way"))
+    }
+
     fn reload(&mut self, reply: Option<oneshot::Sender<Reply>>) {
         let ask = self.ask();
         self.waiting.insert(ask, Waiting::reload(reply));
-        self.happen(Happened::Swap(ask));
+        match (self.objection(), self.handover.active()) {
+            (None, Some(worker)) => {
+                self.generation += 1;
+                let generation = self.generation;
+                self.reloading = Some(Reloading { worker, ask, generation });
+                self.order(worker, Order::Reload { id: ask.0, generation, has_text: false });
+            }
+            (why, _) => self.tell(ask, Outcome::Failed(why.unwrap_or("no worker serves").into(), false)),
+        }
+    }
+
+    /// The worker says what came of it.
+    fn reloaded(&mut self, id: WorkerId, found: Found, prepared: Option<Prepared>) {
+        let Some(Reloading { ask, generation, .. }) = self.reloading.take_if(|reload| reload.worker == id)
+        else {
+            return;
+        };
+        match (found, prepared) {
+            (Found::Done(_), Some(prepared)) => {
+                self.go_over(id, prepared, generation);
+                self.tell(ask, Outcome::Done);
+            }
+            (Found::Done(_), None) => {
+                self.tell(ask, Outcome::Failed("it does not say what it serves by".into(), false));
+            }
+            (Found::NeedsSwap, _) => self.happen(Happened::Swap(ask)),
+            (Found::Refused { reason, usage }, _) => {
+                if let Some(child) = self.children.get_mut(&id) {
+                    child.opened.clear();
+                }
+                self.tell(ask, Outcome::Failed(reason, usage));
+            }
+        }
+    }
+
+    /// A worker serves by another configuration than before.
+    fn go_over(&mut self, id: WorkerId, prepared: Prepared, generation: u64) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        let before = child.prepared.replace(prepared);
+        child.generation = generation;
+        self.adopt(id);
+        let left = before.map(|before| self.left(&before.places)).unwrap_or_default();
+        self.order(id, Order::Release { places: left });
     }
 
     fn upgrade(&mut self, binary: Option<PathBuf>, reply: Option<oneshot::Sender<Reply>>) {
         let ask = self.ask();
         self.waiting.insert(ask, Waiting::upgrade(reply));
+        if let Some(why) = self.objection() {
+            return self.tell(ask, Outcome::Failed(why.into(), false));
+        }
         let path = binary.unwrap_or_else(|| self.home());
         match Program::open(&path) {
             Ok(program) => {
@@ -241,6 +312,9 @@ impl Supervisor {
                 drained.drained, drained.forced, drained.took
             );
         }
+        if let Some(reload) = self.reloading.take_if(|reload| reload.worker == id) {
+            self.tell(reload.ask, Outcome::Failed(format!("the worker was lost meanwhile: {how}"), false));
+        }
         self.happen(Happened::Gone(id, how));
     }
 
@@ -254,7 +328,7 @@ impl Supervisor {
 
     fn note(&mut self, event: Event) {
         match event {
-            Event::Opened(id, opened) => self.opened(id, opened),
+            Event::Opened(id, wanted, opened) => self.opened(id, &wanted, opened),
             Event::LastWords(id) => self.bury(id),
             Event::Overdue(id) => {
                 if let Some(child) = self.children.get(&id) {
@@ -281,7 +355,7 @@ impl Supervisor {
         match report {
             Report::Hello { protocol, version } => self.greet(id, protocol, version),
             Report::Bind { wanted } => self.open_for(id, wanted),
-            Report::Prepared { places, settings } => self.prepared(id, places, settings, beside),
+            Report::Prepared { places, settings } => self.prepared(id, prepared(places, settings, beside)),
             Report::Serving => self.happen(Happened::Serving(id)),
             Report::Failed { reason, usage } => self.happen(Happened::Failed(id, reason, usage)),
             Report::Answer { health, .. } => self.answered(id, health),
@@ -290,7 +364,11 @@ impl Supervisor {
                 child.drained = Some(drained);
                 self.waiting.values_mut().for_each(|waiting| waiting.add(drained));
             }
-            Report::Estate { .. } | Report::Reloaded { .. } | Report::Told { .. } => {}
+            Report::Reloaded { found, places, settings, .. } => {
+                let prepared = settings.and_then(|settings| prepared(places, settings, beside));
+                self.reloaded(id, found, prepared);
+            }
+            Report::Estate { .. } | Report::Told { .. } => {}
         }
     }
 
@@ -305,42 +383,48 @@ impl Supervisor {
         }
     }
 
+    /// What is there is shared; all else is opened, or nothing is.
     fn open_for(&mut self, id: WorkerId, wanted: Vec<Wanted>) {
         let is_leaving = |(other, child): (&WorkerId, &Child)| *other != id && !child.closed;
         let patient = self.children.iter().any(is_leaving);
+        let is_held = |wanted: &Wanted| self.held.iter().any(|held| held.place == wanted.place);
+        let (there, missing): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_held);
+        let there = there.into_iter().map(|wanted| wanted.place).collect();
         let events = self.events.0.clone();
         tokio::spawn(async move {
-            let opened = held::open(&wanted, patient).await;
-            let _ = events.send(Event::Opened(id, opened)).await; // the process may be ending
+            let opened = held::open(&missing, patient).await;
+            let _ = events.send(Event::Opened(id, there, opened)).await; // the process may be ending
         });
     }
 
-    fn opened(&mut self, id: WorkerId, opened: Result<Vec<Held>, (Place, io::Error)>) {
+    fn opened(&mut self, id: WorkerId, there: &[Place], opened: Result<Vec<Held>, (Place, io::Error)>) {
         let Some(child) = self.children.get_mut(&id) else { return };
-        match opened.and_then(|opened| {
-            let parcels = held::handed(&opened);
-            let parcels = parcels.map_err(|error| (Place::Unix(PathBuf::new()), error))?;
-            Ok((opened, parcels))
-        }) {
-            Ok((opened, parcels)) => {
-                parcels.into_iter().for_each(|(order, beside)| child.order(order, beside));
+        let failed = match opened {
+            Ok(opened) => {
+                let there = self.held.iter().filter(|held| there.contains(&held.place));
+                let handed = held::handed(there.chain(&opened));
                 child.opened.extend(opened);
-                child.order(Order::Bound { failed: None }, Vec::new());
+                handed
+                    .map(|parcels| parcels.into_iter().for_each(|(order, beside)| child.order(order, beside)))
+                    .err()
             }
             Err((place, error)) => {
-                child.order(Order::Bound { failed: Some((place, error.to_string())) }, Vec::new());
+                return child.order(Order::Bound { failed: Some((place, error.to_string())) }, Vec::new());
             }
+        };
+        if let Some(error) = failed {
+            // There are no descriptors left. What was asked for will be missed.
+            error!("{id} cannot be given its sockets: {error}");
         }
+        child.order(Order::Bound { failed: None }, Vec::new());
     }
 
-    fn prepared(&mut self, id: WorkerId, places: Vec<Place>, settings: Settings, beside: Vec<OwnedFd>) {
-        let text = beside.into_iter().next().map(|file| frame::contents(file, CONFIG_BYTES));
-        let text = text.and_then(Result::ok).and_then(|text| String::from_utf8(text).ok());
-        let Some(text) = text else {
+    fn prepared(&mut self, id: WorkerId, prepared: Option<Prepared>) {
+        if prepared.is_none() {
             return self.happen(Happened::Failed(id, "it does not say what it serves by".into(), false));
-        };
+        }
         if let Some(child) = self.children.get_mut(&id) {
-            child.prepared = Some(Prepared { places, settings, text: text.into() });
+            child.prepared = prepared;
         }
         self.happen(Happened::Prepared(id));
     }
@@ -355,23 +439,34 @@ impl Supervisor {
 
     fn ask_all(&mut self) {
         self.asks += 1;
-        for (id, stand) in self.handover.workers() {
-            if stand == crate::handover::Stand::Serving
-                && let Some(child) = self.children.get(&id)
-            {
-                child.ask(self.asks);
-            }
-        }
+        self.serving().for_each(|child| child.ask(self.asks));
     }
 
     fn happen(&mut self, happened: Happened) {
         for deed in self.handover.handle(happened, self.clock.now()) {
             self.perform(deed);
         }
-        if self.reload_pending && !self.handover.is_changing() && self.exit.is_none() {
+        self.catch_up();
+    }
+
+    /// Does what had to wait for a change to end, and has workers know what has happened.
+    fn catch_up(&mut self) {
+        if self.reload_pending && !self.is_changing() && self.exit.is_none() {
             self.reload_pending = false;
             self.reload(None);
         }
+        let is_draining = |(_, stand): &(WorkerId, Stand)| *stand == Stand::Draining;
+        let draining = self.handover.workers().filter(is_draining).count() as u64;
+        let history = History { draining, ..self.history };
+        if history != self.told {
+            self.told = history;
+            self.serving().for_each(|child| child.order(Order::News { history }, Vec::new()));
+        }
+    }
+
+    fn serving(&self) -> impl Iterator<Item = &Child> {
+        let serving = self.handover.workers().filter(|(_, stand)| *stand == Stand::Serving);
+        serving.filter_map(|(id, _)| self.children.get(&id))
     }
 
     fn perform(&mut self, deed: Deed) {
@@ -418,14 +513,16 @@ impl Supervisor {
     ) -> io::Result<()> {
         let program = self.programs.get(&executable.0).ok_or(io::ErrorKind::NotFound)?;
         let child = Child::start(id, program, &self.config, self.words.0.clone())?;
+        self.generation += 1;
         let child = self.children.entry(id).or_insert(child);
+        child.generation = self.generation;
         for (order, beside) in held::handed(&self.held)? {
             child.order(order, beside);
         }
         let has_text = text.is_some();
         let text = text.map(|text| frame::in_memory("tetap-configuration", text.as_bytes())).transpose()?;
         let begin = Order::Begin {
-            generation: id.0,
+            generation: self.generation,
             config: self.config.clone(),
             role: if beside { Role::Successor } else { Role::First },
             has_text,
@@ -451,12 +548,17 @@ impl Supervisor {
 
     fn drain(&self, id: WorkerId, last: bool) {
         let Some(child) = self.children.get(&id) else { return };
-        let is_left = |place: &&Place| !self.held.iter().any(|held| held.place == **place);
         let closing = match &child.prepared {
-            Some(prepared) if !last => prepared.places.iter().filter(is_left).cloned().collect(),
+            Some(prepared) if !last => self.left(&prepared.places),
             _ => Vec::new(),
         };
         child.order(Order::Drain { lame_duck: last.then_some(self.settings.lame_duck), closing }, Vec::new());
+    }
+
+    /// Where nobody is to listen any more.
+    fn left(&self, places: &[Place]) -> Vec<Place> {
+        let is_held = |place: &&Place| self.held.iter().any(|held| held.place == **place);
+        places.iter().filter(|place| !is_held(place)).cloned().collect()
     }
 
     fn tell(&mut self, ask: Ask, outcome: Outcome) {
@@ -489,6 +591,12 @@ impl Supervisor {
     fn status(&self) -> Reply {
         status::reply(self)
     }
+}
+
+/// What a worker says that it serves by, if it says all of it.
+fn prepared(places: Vec<Place>, settings: Settings, beside: Vec<OwnedFd>) -> Option<Prepared> {
+    let text = frame::contents(beside.into_iter().next()?, CONFIG_BYTES).ok()?;
+    Some(Prepared { places, settings, text: String::from_utf8(text).ok()?.into() })
 }
 
 fn open_control(path: PathBuf, needed: bool, asking: mpsc::Sender<Asked>) -> io::Result<Option<PathBuf>> {

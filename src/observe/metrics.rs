@@ -28,6 +28,11 @@
 //! | `tetap_discovery_errors_total{upstream}` | counter | times that endpoints could not be found out |
 //! | `tetap_upstream_limit{upstream}` | gauge | requests that it is given at a time, at most; moves where `limits.adaptive` is set |
 //! | `tetap_access_log_dropped_total` | counter | access log lines lost to a slow or full disk |
+//! | `tetap_reloads_total{outcome}` | counter | reloads that were `done` or `refused`; this and the next four come from the supervisor |
+//! | `tetap_config_last_reload_successful` | gauge | 1 unless the last reload was refused |
+//! | `tetap_upgrades_total{outcome}` | counter | upgrades that were `done`, `failed` unnoticed, or were `rolled_back` |
+//! | `tetap_worker_crashes_total` | counter | workers that ended without having been told to |
+//! | `tetap_workers_draining` | gauge | workers that were followed, and finish what they have |
 //! | `tetap_draining` | gauge | 1 while the process is stopping |
 //! | `tetap_build_info{version}` | gauge | always 1 |
 
@@ -141,6 +146,32 @@ impl Drop for Held {
     }
 }
 
+/// What has happened to the processes so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Reloads that were done.
+    pub reloads: u64,
+    /// Reloads that were refused.
+    pub reloads_refused: u64,
+    /// The last one was done, or there was none.
+    pub reload_stands: bool,
+    /// Upgrades that were done.
+    pub upgrades: u64,
+    /// Upgrades that were not, or were taken back.
+    pub upgrades_failed: u64,
+    /// Those of them that were taken back after they had served.
+    pub rollbacks: u64,
+    /// Workers that ended without having been told to.
+    pub crashes: u64,
+    /// Workers that drain at present.
+    pub draining: u64,
+}
+
+/// A count that somebody else keeps: it goes up to there.
+fn raise(counter: &IntCounter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
 /// What one route counts.
 #[derive(Clone, Debug)]
 pub struct RouteMetrics {
@@ -156,6 +187,11 @@ impl RouteMetrics {
         let class = usize::from(status / 100).clamp(1, CODES.len()) - 1;
         self.requests[class].inc();
         self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Those that were answered with a 5xx.
+    pub fn failures(&self) -> u64 {
+        self.requests[CODES.len() - 1].get()
     }
 }
 
@@ -271,6 +307,11 @@ pub struct Metrics {
     endpoints: Mutex<HashMap<(String, String), usize>>,
     limit: IntGaugeVec,
     access_log_dropped: IntCounter,
+    reloads: IntCounterVec,
+    reload_stands: IntGauge,
+    upgrades: IntCounterVec,
+    crashes: IntCounter,
+    workers_draining: IntGauge,
     draining: IntGauge,
 }
 
@@ -285,7 +326,7 @@ impl Metrics {
         );
         let build = family.gauges("build_info", "Always 1; the label says which build runs", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        Arc::new(Metrics {
+        let metrics = Arc::new(Metrics {
             requests: family.counters(
                 "requests_total",
                 "Answered requests by status class",
@@ -363,9 +404,24 @@ impl Metrics {
                 &["upstream"],
             ),
             access_log_dropped: family.counter("access_log_dropped_total", "Access log lines lost"),
+            reloads: family.counters(
+                "reloads_total",
+                "Reloads of the configuration by outcome",
+                &["outcome"],
+            ),
+            reload_stands: family.gauge(
+                "config_last_reload_successful",
+                "1 unless the last reload was refused: what serves is then not what the file says",
+            ),
+            upgrades: family.counters("upgrades_total", "Upgrades by outcome", &["outcome"]),
+            crashes: family.counter("worker_crashes_total", "Workers that ended without having been told to"),
+            workers_draining: family
+                .gauge("workers_draining", "Worker processes that were followed, and finish what they have"),
             draining: family.gauge("draining", "1 while the process is stopping"),
             registry: family.0,
-        })
+        });
+        metrics.tell(&Events { reload_stands: true, ..Events::default() });
+        metrics
     }
 
     /// The series of a route; the empty name is for requests that match none.
@@ -376,16 +432,35 @@ impl Metrics {
         }
     }
 
-    /// Requests that were answered so far, and those of them that failed: with a 5xx, whoever made it.
-    pub fn totals(&self) -> (u64, u64) {
-        let families = self.requests.collect();
-        let series = families.iter().flat_map(|family| family.get_metric());
-        let count = |all: (u64, u64), series: &prometheus::proto::Metric| {
-            let failed = series.get_label().iter().any(|label| label.value() == "5xx");
-            let value = series.get_counter().get_value() as u64;
-            (all.0 + value, all.1 + if failed { value } else { 0 })
-        };
-        series.fold((0, 0), count)
+    /// Removes the series of a route that there is no more.
+    pub fn forget_route(&self, name: &str) {
+        for code in CODES {
+            let _ = self.requests.remove_label_values(&[name, code]); // what was never made need not be removed
+        }
+        let _ = self.duration.remove_label_values(&[name]);
+    }
+
+    /// Shows what has happened to the processes so far, as whoever sees all of them counts it.
+    pub fn tell(&self, events: &Events) {
+        let Events {
+            reloads,
+            reloads_refused,
+            reload_stands,
+            upgrades,
+            upgrades_failed,
+            rollbacks,
+            crashes,
+            draining,
+        } = *events;
+        let failed = upgrades_failed.saturating_sub(rollbacks);
+        raise(&self.reloads.with_label_values(&["done"]), reloads);
+        raise(&self.reloads.with_label_values(&["refused"]), reloads_refused);
+        raise(&self.upgrades.with_label_values(&["done"]), upgrades);
+        raise(&self.upgrades.with_label_values(&["failed"]), failed);
+        raise(&self.upgrades.with_label_values(&["rolled_back"]), rollbacks);
+        raise(&self.crashes, crashes);
+        self.reload_stands.set(i64::from(reload_stands));
+        self.workers_draining.set(i64::try_from(draining).unwrap_or(i64::MAX));
     }
 
     /// The series of a listener.

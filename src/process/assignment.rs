@@ -6,7 +6,9 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
 
 use super::places::{self, Need, Sockets};
 use super::worker::RunError;
@@ -21,6 +23,8 @@ pub struct Assignment {
     pub generation: u64,
     /// Why it is there.
     pub role: Role,
+    /// The configuration's file.
+    pub config: PathBuf,
     /// What it serves by.
     pub plan: Plan,
     /// What that was made from.
@@ -64,6 +68,35 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Where orders come from.
+pub trait Orders: Send {
+    /// The next one, and the descriptors beside it; `None` where there will be none.
+    fn next(&mut self) -> impl Future<Output = io::Result<Option<Parcel>>> + Send;
+}
+
+/// An order, and the descriptors beside it.
+pub type Parcel = (Order, Vec<OwnedFd>);
+
+impl Orders for &Channel {
+    async fn next(&mut self) -> io::Result<Option<Parcel>> {
+        loop {
+            match self.receive::<Order>().await? {
+                Some(Received::Message(order, beside)) => return Ok(Some((order, beside))),
+                Some(Received::Unknown(kind)) => {
+                    log::warn!("not understood, from a supervisor of another version: {kind}");
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+impl Orders for mpsc::Receiver<Parcel> {
+    async fn next(&mut self) -> io::Result<Option<Parcel>> {
+        Ok(self.recv().await)
+    }
+}
+
 /// A socket that is there.
 type Given = (Place, OwnedFd);
 
@@ -76,34 +109,33 @@ pub async fn take_up(channel: &Channel) -> Result<Option<Assignment>, Refusal> {
         .send(&Report::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").into() }, &[])
         .await?;
     let mut given = Vec::new();
-    loop {
-        let (order, beside) = match channel.receive::<Order>().await? {
-            None | Some(Received::Message(Order::Cut | Order::Drain { .. }, _)) => return Ok(None),
-            Some(Received::Unknown(kind)) => {
-                log::warn!("not understood, from a supervisor of another version: {kind}");
-                continue;
-            }
-            Some(Received::Message(order, beside)) => (order, beside),
-        };
+    let mut orders = channel;
+    while let Some((order, beside)) = orders.next().await? {
         match order {
+            Order::Cut | Order::Drain { .. } => return Ok(None),
             Order::Sockets { places } => given.extend(places.into_iter().zip(beside)),
             Order::Begin { generation, config, role, has_text, history, .. } => {
-                let text =
-                    if has_text { text_of(beside.into_iter().next())? } else { config::read_text(&config)? };
+                let text = if has_text { text_of(beside)? } else { config::read_text(&config)? };
                 let plan = compile(&config, &text)?;
-                let Some(sockets) = gather(channel, &plan, given).await? else { return Ok(None) };
-                return Ok(Some(Assignment { generation, role, plan, text, sockets, history }));
+                let needs = places::needs(&plan);
+                let Some(opened) = gather(channel, &mut orders, &needs, given).await? else {
+                    return Ok(None);
+                };
+                let sockets = places::assign(&plan, opened);
+                return Ok(Some(Assignment { generation, role, config, plan, text, sockets, history }));
             }
             _ => {}
         }
     }
+    Ok(None)
 }
 
 /// The text in a file that came beside a message.
 ///
 /// # Errors
 /// It did not, or is no text.
-pub fn text_of(file: Option<OwnedFd>) -> io::Result<String> {
+pub fn text_of(beside: Vec<OwnedFd>) -> io::Result<String> {
+    let file = beside.into_iter().next();
     let file = file.ok_or_else(|| io::Error::other("the configuration's text did not come"))?;
     String::from_utf8(frame::contents(file, CONFIG_BYTES)?).map_err(io::Error::other)
 }
@@ -118,21 +150,29 @@ pub fn compile(config: &Path, text: &str) -> Result<Plan, Diagnostics> {
     plan::compile(&loaded.config).map_err(|faults| loaded.place(faults))
 }
 
-/// The sockets of a plan, out of those that there are and others that are asked for; `None` where nobody answers.
-async fn gather(channel: &Channel, plan: &Plan, mut given: Vec<Given>) -> Result<Option<Sockets>, Refusal> {
-    let needs = places::needs(plan);
+/// The sockets that are needed, in the same order: out of those that there are, and others that are asked for. `None` where
+/// nobody answers.
+///
+/// # Errors
+/// One of them cannot be had.
+pub async fn gather(
+    channel: &Channel,
+    orders: &mut impl Orders,
+    needs: &[Need],
+    mut given: Vec<Given>,
+) -> Result<Option<Vec<OwnedFd>>, Refusal> {
     let mut found: Vec<_> = needs.iter().map(|need| take(&mut given, &need.wanted.place)).collect();
     let missing: Vec<&Need> =
         needs.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(need, _)| need).collect();
     if !missing.is_empty() {
-        let Some(mut opened) = ask_for(channel, &missing).await? else { return Ok(None) };
+        let Some(mut opened) = ask_for(channel, orders, &missing).await? else { return Ok(None) };
         for (need, found) in needs.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
             *found = take(&mut opened, &need.wanted.place);
         }
     }
     let found: Option<Vec<OwnedFd>> = found.into_iter().collect();
     let found = found.ok_or_else(|| io::Error::other("not every socket that was asked for came"))?;
-    Ok(Some(places::assign(plan, found)))
+    Ok(Some(found))
 }
 
 /// The first one there: port 0 can be asked for more than once.
@@ -141,23 +181,24 @@ fn take(given: &mut Vec<Given>, wanted: &Place) -> Option<OwnedFd> {
     Some(given.remove(at).1)
 }
 
-async fn ask_for(channel: &Channel, missing: &[&Need]) -> Result<Option<Vec<Given>>, Refusal> {
+async fn ask_for(
+    channel: &Channel,
+    orders: &mut impl Orders,
+    missing: &[&Need],
+) -> Result<Option<Vec<Given>>, Refusal> {
     let wanted = missing.iter().map(|need| need.wanted.clone()).collect();
     channel.send(&Report::Bind { wanted }, &[]).await?;
     let mut opened = Vec::new();
-    loop {
-        match channel.receive::<Order>().await? {
-            None | Some(Received::Message(Order::Cut | Order::Drain { .. }, _)) => return Ok(None),
-            Some(Received::Message(Order::Sockets { places }, beside)) => {
-                opened.extend(places.into_iter().zip(beside))
-            }
-            Some(Received::Message(Order::Bound { failed: None }, _)) => return Ok(Some(opened)),
-            Some(Received::Message(Order::Bound { failed: Some((place, why)) }, _)) => {
-                return Err(refused(missing, place, why));
-            }
-            Some(_) => {}
+    while let Some((order, beside)) = orders.next().await? {
+        match order {
+            Order::Cut | Order::Drain { .. } => return Ok(None),
+            Order::Sockets { places } => opened.extend(places.into_iter().zip(beside)),
+            Order::Bound { failed: None } => return Ok(Some(opened)),
+            Order::Bound { failed: Some((place, why)) } => return Err(refused(missing, place, why)),
+            _ => {}
         }
     }
+    Ok(None)
 }
 
 fn refused(missing: &[&Need], place: Place, why: String) -> Refusal {

@@ -9,11 +9,11 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
+use super::places::Socket;
 use crate::clock::Duration;
 use crate::limits::{CALLS, OWN_REQUEST};
 use crate::listen::Door;
 use crate::listen::accept::{Call, Entrance};
-use crate::listen::socket::Bound;
 use crate::observe::metrics::Metrics;
 use crate::plan::{self, Address};
 use crate::sockets::Unlink;
@@ -58,7 +58,7 @@ impl Doors {
     pub async fn open(
         &mut self,
         listener: &plan::Listener,
-        (bound, file): (Bound, Option<Unlink>),
+        (bound, file): Socket,
         metrics: &Metrics,
     ) -> Result<(), Unopened> {
         let unopened = |source| Unopened { name: listener.name.clone(), source };
@@ -79,6 +79,58 @@ impl Doors {
     /// What asks the worker itself.
     pub fn asker(&self) -> Asker {
         Asker(self.calls.clone())
+    }
+
+    /// Those of a plan's listeners that need a socket, in the plan's order: they are new, or other than they were.
+    pub fn lacking<'p>(&self, listeners: &'p [plan::Listener]) -> Vec<&'p plan::Listener> {
+        let is_open = |listener: &plan::Listener| self.open.iter().any(|open| open.door.plan() == listener);
+        listeners.iter().filter(|listener| !is_open(listener)).collect()
+    }
+
+    /// Opens several, or none.
+    ///
+    /// # Errors
+    /// One cannot be watched; those that could are closed again, and their sockets are as they were.
+    pub async fn open_all(
+        &mut self,
+        listeners: Vec<(plan::Listener, Socket)>,
+        patience: Duration,
+        metrics: &Metrics,
+    ) -> Result<(), Unopened> {
+        let before = self.open.len();
+        for (listener, socket) in listeners {
+            if let Err(unopened) = self.open(&listener, socket, metrics).await {
+                self.open.drain(before..).for_each(|open| open.door.drain(patience, true));
+                return Err(unopened);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has those go in whose place another one was opened since. Their clients are told to reconnect, and find that one.
+    pub fn replace(&mut self, patience: Duration) {
+        let addresses: Vec<Address> = self.open.iter().map(|open| open.address.clone()).collect();
+        let mut at = 0;
+        self.open.retain(|open| {
+            at += 1;
+            let replaced = addresses[at..].contains(&open.address);
+            if replaced {
+                open.door.drain(patience, true);
+            }
+            !replaced
+        });
+    }
+
+    /// Closes those that are at none of these addresses.
+    pub fn release(&mut self, staying: &[plan::Listener], patience: Duration) {
+        self.open.retain_mut(|open| {
+            let stays = staying.iter().any(|listener| listener.address == open.address);
+            if !stays {
+                drop(open.file.take());
+                open.door.drain(patience, false);
+            }
+            stays
+        });
     }
 
     /// Closes all of them; those who are connected are told to go, at the latest when `patience` is over. Where
@@ -133,13 +185,14 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
+    use crate::listen::socket::Bound;
 
     fn listener() -> plan::Listener {
         let plan = Door::own().plan().clone();
         plan::Listener { name: "web".into(), ..plan }
     }
 
-    fn socket() -> (Bound, Option<Unlink>) {
+    fn socket() -> Socket {
         let address = "127.0.0.1:0".parse().unwrap();
         (Bound::new(crate::sockets::tcp(address, 8).unwrap(), Address::Tcp(address)), None)
     }

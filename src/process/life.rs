@@ -1,25 +1,21 @@
-//! What a worker goes through, whoever tells it to: it gets to know its endpoints, opens its listeners, closes them, and is
-//! over when its last connection is.
+//! What a worker goes through, whoever tells it to: it gets to know its endpoints, opens its listeners, goes over to
+//! another plan, closes them, and is over when its last connection is.
 
-use std::io;
 use std::sync::Arc;
 
 use log::info;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Mutex as Turn;
 use tokio_util::task::TaskTracker;
 
+use super::admin_address::AdminAddress;
 use super::doors::{Doors, Unopened};
-use super::places::Socket;
+use super::places::Sockets;
 use crate::admin::readiness::Readiness;
 use crate::clock::Duration;
 use crate::limits::FIRST_ROUND;
-use crate::plan::{self, Address};
+use crate::plan::Address;
 use crate::runtime::{Runtime, tasks};
-
-/// A listener, and its socket.
-pub type Closed = (plan::Listener, Socket);
 
 /// A worker's own parts.
 pub struct Life {
@@ -28,28 +24,15 @@ pub struct Life {
     /// What is alive.
     pub runtime: Arc<Runtime>,
     /// The listeners.
-    pub doors: tokio::sync::Mutex<Doors>,
-    /// Those that are to be opened.
-    pub closed: Mutex<Vec<Closed>>,
+    pub doors: Turn<Doors>,
+    /// Where operators ask.
+    pub admin: Turn<AdminAddress>,
+    /// The sockets, until they are opened.
+    pub sockets: Mutex<Sockets>,
     /// Knows when the last listener is closed: until then there may be connections more.
     pub loops: TaskTracker,
     /// Knows when the last connection is gone.
     pub connections: TaskTracker,
-    /// The end of patience.
-    pub patience: Duration,
-    /// When the admin address is answered.
-    pub admin: Span,
-    /// Whether it is.
-    pub answering: Mutex<Option<oneshot::Receiver<io::Result<()>>>>,
-}
-
-/// From when to when something is done.
-#[derive(Clone, Debug, Default)]
-pub struct Span {
-    /// It begins.
-    pub begin: CancellationToken,
-    /// It ends.
-    pub end: CancellationToken,
 }
 
 impl Life {
@@ -58,11 +41,11 @@ impl Life {
     /// # Errors
     /// It cannot be watched.
     pub async fn open_admin(&self) -> Result<(), Unopened> {
-        self.admin.begin.cancel();
-        let Some(answering) = self.answering.lock().take() else { return Ok(()) };
-        let ended = |_| Err(io::Error::other("it ended before it began"));
-        let failed = |source| Unopened { name: "admin".into(), source };
-        answering.await.unwrap_or_else(ended).map_err(failed)
+        let socket = self.sockets.lock().admin.take();
+        match socket {
+            Some(socket) => self.admin.lock().await.open(socket).await,
+            None => Ok(()),
+        }
     }
 
     /// Ready when the endpoints are known and a request of its own is answered.
@@ -70,7 +53,7 @@ impl Life {
     /// # Errors
     /// It does not answer itself.
     pub async fn prepare(&self) -> Result<(), Unopened> {
-        tasks::first_round(self.runtime.clone(), FIRST_ROUND).await;
+        tasks::first_round(&self.runtime.snapshot(), FIRST_ROUND).await;
         let failed = |source| Unopened { name: "its own request".into(), source };
         let itself = self.doors.lock().await.asker();
         itself.ask().await.map_err(failed)
@@ -81,10 +64,11 @@ impl Life {
     /// # Errors
     /// A listener cannot be watched.
     pub async fn open(&self) -> Result<(), Unopened> {
-        let closed = std::mem::take(&mut *self.closed.lock());
+        let sockets = std::mem::take(&mut self.sockets.lock().listeners);
+        let snapshot = self.runtime.snapshot();
         let mut doors = self.doors.lock().await;
-        for (listener, socket) in closed {
-            doors.open(&listener, socket, self.runtime.metrics()).await?;
+        for (listener, socket) in snapshot.plan().listeners.iter().zip(sockets) {
+            doors.open(listener, socket, self.runtime.metrics()).await?;
         }
         self.readiness.ready();
         Ok(())
@@ -97,10 +81,15 @@ impl Life {
         self.runtime.metrics().draining().set(1);
     }
 
+    /// How long connections are waited for.
+    pub fn patience(&self) -> Duration {
+        self.runtime.snapshot().plan().process.drain_timeout
+    }
+
     /// Takes in nobody more. Where `has_successor`, another worker accepts from the socket.
     pub async fn close(&self, has_successor: &(dyn Fn(&Address) -> bool + Sync)) {
-        self.closed.lock().clear();
-        self.doors.lock().await.drain(self.patience, has_successor);
+        self.sockets.lock().listeners.clear();
+        self.doors.lock().await.drain(self.patience(), has_successor);
     }
 
     /// Over when the last listener is closed and the last connection gone.

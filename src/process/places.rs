@@ -4,12 +4,13 @@
 //! connections that wait in its queue.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use super::worker::RunError;
 use crate::limits::ADMIN_BACKLOG;
 use crate::listen::socket::Bound;
-use crate::plan::{Address, Plan};
+use crate::plan::{self, Address, Plan};
 use crate::sockets::Unlink;
 use crate::wire::{Place, Wanted};
 
@@ -42,15 +43,26 @@ pub struct Need {
 
 /// All that a plan needs: its listeners, in their order, and then the admin address.
 pub fn needs(plan: &Plan) -> Vec<Need> {
-    let listeners = plan.listeners.iter().map(|listener| Need {
+    plan.listeners.iter().map(of_listener).chain(plan.admin.map(of_admin)).collect()
+}
+
+/// What a listener needs.
+pub fn of_listener(listener: &plan::Listener) -> Need {
+    Need {
         name: format!("listener {}", listener.name),
         wanted: Wanted { place: place(&listener.address), backlog: listener.limits.backlog },
-    });
-    let admin = plan.admin.map(|address| Need {
-        name: "admin".into(),
-        wanted: Wanted { place: Place::Tcp(address), backlog: ADMIN_BACKLOG },
-    });
-    listeners.chain(admin).collect()
+    }
+}
+
+/// What the admin address needs.
+pub fn of_admin(address: SocketAddr) -> Need {
+    Need { name: "admin".into(), wanted: Wanted { place: Place::Tcp(address), backlog: ADMIN_BACKLOG } }
+}
+
+/// A listener's socket, which somebody else owns too.
+pub fn opened((listener, socket): (plan::Listener, OwnedFd)) -> (plan::Listener, Socket) {
+    let bound = Bound::new(socket, listener.address.clone());
+    (listener, (bound, None))
 }
 
 /// Opens them all, for a process that owns its sockets.

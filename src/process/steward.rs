@@ -19,18 +19,23 @@ use async_trait::async_trait;
 use log::{error, info, warn};
 use parking_lot::Mutex;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::assignment::{self, Assignment, Refusal};
+use super::assignment::{self, Assignment, Orders, Parcel, Refusal};
 use super::doors::Unopened;
 use super::life::Life;
 use super::places;
+use super::reload::{Outcome, Reload};
 use super::worker::{RunError, Worker};
 use crate::clock::{Duration, Instant};
+use crate::limits::ORDERS;
+use crate::observe::metrics::Events;
 use crate::plan::{Address, Plan};
 use crate::sockets::Unlink;
-use crate::wire::{Channel, Drained, Health, Order, Place, Received, Report, Role, Settings, frame};
+use crate::wire::{Channel, Drained, Found, Health, History, Order, Place, Report, Role, Settings, frame};
 
 /// Serves as the supervisor at the other end says, until it says that it is over.
 ///
@@ -56,13 +61,11 @@ pub fn work(socket: OwnedFd) -> io::Result<()> {
 }
 
 fn begin(work: Assignment) -> Result<(Worker, Duty), Refusal> {
-    let Assignment { generation, role, plan, text, sockets, history: _ } = work;
-    let places = places::needs(&plan).into_iter().map(|need| need.wanted.place).collect();
-    let settings = settings(&plan);
-    let unix = unix_files(&plan);
+    let Assignment { generation, role, config, plan, text, sockets, history } = work;
     let worker = Worker::build(plan, sockets, generation)?;
     let life = worker.life.clone();
-    Ok((worker, Duty { life, role, text, places, settings, unix }))
+    life.runtime.metrics().tell(&counts(&history));
+    Ok((worker, Duty { life, role, config, text }))
 }
 
 /// What of a plan concerns the supervisor.
@@ -79,11 +82,8 @@ pub fn settings(plan: &Plan) -> Settings {
     }
 }
 
-fn unix_files(plan: &Plan) -> Vec<PathBuf> {
-    let addresses = plan.listeners.iter().map(|listener| &listener.address);
-    addresses
-        .filter_map(|address| if let Address::Unix(path) = address { Some(path.clone()) } else { None })
-        .collect()
+fn places_of(plan: &Plan) -> Vec<Place> {
+    places::needs(plan).into_iter().map(|need| need.wanted.place).collect()
 }
 
 /// Listens to the supervisor.
@@ -119,10 +119,8 @@ impl ShutdownSignalWatch for Steward {
 struct Duty {
     life: Arc<Life>,
     role: Role,
+    config: PathBuf,
     text: String,
-    places: Vec<Place>,
-    settings: Settings,
-    unix: Vec<PathBuf>,
 }
 
 /// How it is told to go.
@@ -167,30 +165,58 @@ impl Duty {
     }
 
     async fn tell_prepared(&self, channel: &Channel) -> io::Result<()> {
-        let text = frame::in_memory("tetap-configuration", self.text.as_bytes())?;
-        let (places, settings) = (self.places.clone(), self.settings.clone());
+        let snapshot = self.life.runtime.snapshot();
+        let (places, settings) = (places_of(snapshot.plan()), settings(snapshot.plan()));
+        let text = as_file(&self.text)?;
         channel.send(&Report::Prepared { places, settings }, &[text.as_fd()]).await
     }
 
     /// `None`: it is to end at once.
     async fn serve(&self, channel: &Arc<Channel>) -> io::Result<Option<Farewell>> {
-        let mut answering: Option<JoinHandle<()>> = None;
-        loop {
-            match next(channel).await? {
-                Heard::Order(Order::Ask { id }) if answering.as_ref().is_none_or(JoinHandle::is_finished) => {
-                    answering = Some(tokio::spawn(answer(self.life.clone(), channel.clone(), id)));
+        let mut tasks = Tasks::default();
+        let mut orders: &Channel = channel;
+        while let Some((order, beside)) = orders.next().await? {
+            match order {
+                Order::Ask { id } => tasks.answer(&self.life, channel, id),
+                Order::Reload { id, generation, has_text } => {
+                    let text = has_text.then(|| assignment::text_of(beside)).transpose();
+                    self.reload(id, generation, text, channel, &mut tasks).await?;
                 }
-                Heard::Order(Order::Drain { lame_duck, closing }) => {
+                order @ (Order::Sockets { .. } | Order::Bound { .. }) => tasks.pass_on((order, beside)),
+                Order::Release { .. } => self.release().await,
+                Order::News { history } => self.life.runtime.metrics().tell(&counts(&history)),
+                Order::Drain { lame_duck, closing } => {
                     return Ok(Some(Farewell { last: lame_duck, closing }));
                 }
-                Heard::Order(Order::Cut) => return Ok(None),
-                Heard::Order(_) => {}
-                Heard::End => {
-                    warn!("there is no supervisor any more: finishing what is under way");
-                    return Ok(Some(Farewell { last: Some(Duration::ZERO), closing: Vec::new() }));
-                }
+                Order::Cut => return Ok(None),
+                _ => {}
             }
         }
+        warn!("there is no supervisor any more: finishing what is under way");
+        Ok(Some(Farewell { last: Some(Duration::ZERO), closing: Vec::new() }))
+    }
+
+    async fn reload(
+        &self,
+        id: u64,
+        generation: u64,
+        text: io::Result<Option<String>>,
+        channel: &Arc<Channel>,
+        tasks: &mut Tasks,
+    ) -> io::Result<()> {
+        let (life, config) = (self.life.clone(), self.config.clone());
+        let reload = text.map(|text| Reload { life, config, text, generation });
+        match reload.map(|reload| tasks.reload(id, reload, channel)) {
+            Ok(true) => Ok(()),
+            Ok(false) => refuse(channel, id, "another reload is under way".into()).await,
+            Err(error) => refuse(channel, id, error.to_string()).await,
+        }
+    }
+
+    /// What the present plan does not listen on any more, nobody will.
+    async fn release(&self) {
+        let snapshot = self.life.runtime.snapshot();
+        self.life.doors.lock().await.release(&snapshot.plan().listeners, self.life.patience());
     }
 
     async fn drain(&self, channel: &Channel, farewell: Farewell) -> io::Result<()> {
@@ -202,24 +228,124 @@ impl Duty {
                 if or_cut(channel, tokio::time::sleep(lame_duck)).await?.is_none() {
                     return Ok(());
                 }
-                self.unix.iter().cloned().for_each(|path| drop(Unlink(path)));
+                self.remove_files();
             }
-            None => life.admin.end.cancel(),
+            None => life.admin.lock().await.close(),
         }
         let (began, before) = (Instant::now(), life.connections.len() as u64);
         life.close(&|address| last.is_none() && !closing.contains(&places::place(address))).await;
         life.loops.wait().await;
         let _ = channel.send(&Report::Closed, &[]).await; // without a supervisor nobody needs to know
-        let ended = tokio::time::timeout(life.patience, life.drained());
+        let ended = tokio::time::timeout(life.patience(), life.drained());
         let Some(ended) = or_cut(channel, ended).await? else { return Ok(()) };
         let forced = life.connections.len() as u64;
         match ended {
             Ok(()) => info!("drained in {:.1?}", began.elapsed()),
-            Err(_) => warn!("{forced} connections did not end in {:?} and are cut", life.patience),
+            Err(_) => warn!("{forced} connections did not end in {:?} and are cut", life.patience()),
         }
         let drained = Drained { drained: before.saturating_sub(forced), forced, took: began.elapsed() };
         let _ = channel.send(&Report::Drained { drained }, &[]).await;
         Ok(())
+    }
+}
+
+impl Duty {
+    /// The way to a unix socket ends before the socket does.
+    fn remove_files(&self) {
+        for listener in &self.life.runtime.snapshot().plan().listeners {
+            if let Address::Unix(path) = &listener.address {
+                drop(Unlink(path.clone()));
+            }
+        }
+    }
+}
+
+/// What is done beside listening to the supervisor; given up when this is dropped.
+#[derive(Default)]
+struct Tasks {
+    answering: Option<AbortOnDropHandle<()>>,
+    reloading: Option<(mpsc::Sender<Parcel>, AbortOnDropHandle<()>)>,
+}
+
+impl Tasks {
+    /// Who is asked again before it has answered has nothing to add.
+    fn answer(&mut self, life: &Arc<Life>, channel: &Arc<Channel>, id: u64) {
+        if self.answering.as_ref().is_none_or(|answering| answering.is_finished()) {
+            let answer = answer(life.clone(), channel.clone(), id);
+            self.answering = Some(AbortOnDropHandle::new(tokio::spawn(answer)));
+        }
+    }
+
+    /// Whether it was begun.
+    fn reload(&mut self, id: u64, reload: Reload, channel: &Arc<Channel>) -> bool {
+        if self.reloading.as_ref().is_some_and(|(_, reloading)| !reloading.is_finished()) {
+            return false;
+        }
+        let (orders, ordered) = mpsc::channel(ORDERS);
+        let task = tokio::spawn(reload_and_tell(id, reload, channel.clone(), ordered));
+        self.reloading = Some((orders, AbortOnDropHandle::new(task)));
+        true
+    }
+
+    /// What was asked for by a reload.
+    fn pass_on(&self, parcel: Parcel) {
+        if let Some((orders, _)) = &self.reloading {
+            let _ = orders.try_send(parcel); // it was given up
+        }
+    }
+}
+
+async fn reload_and_tell(id: u64, reload: Reload, channel: Arc<Channel>, mut orders: mpsc::Receiver<Parcel>) {
+    let told = match reload.perform(&channel, &mut orders).await {
+        Ok(Outcome::Done(text, snapshot)) => tell_reloaded(&channel, id, &text, snapshot.plan()).await,
+        Ok(Outcome::NeedsSwap) => tell(&channel, id, Found::NeedsSwap).await,
+        Ok(Outcome::Over) => Ok(()),
+        Err(Refusal { reason, usage }) => tell(&channel, id, Found::Refused { reason, usage }).await,
+    };
+    if let Err(lost) = told {
+        error!("the supervisor does not hear what came of the reload: {lost}");
+    }
+}
+
+async fn tell_reloaded(channel: &Channel, id: u64, text: &str, plan: &Plan) -> io::Result<()> {
+    let (found, places, settings) = (Found::Done(Value::Null), places_of(plan), Some(settings(plan)));
+    let text = as_file(text)?;
+    channel.send(&Report::Reloaded { id, found, places, settings }, &[text.as_fd()]).await
+}
+
+async fn refuse(channel: &Channel, id: u64, reason: String) -> io::Result<()> {
+    tell(channel, id, Found::Refused { reason, usage: false }).await
+}
+
+async fn tell(channel: &Channel, id: u64, found: Found) -> io::Result<()> {
+    channel.send(&Report::Reloaded { id, found, places: Vec::new(), settings: None }, &[]).await
+}
+
+fn as_file(text: &str) -> io::Result<std::fs::File> {
+    frame::in_memory("tetap-configuration", text.as_bytes())
+}
+
+/// The supervisor's history, as the metrics show it.
+fn counts(history: &History) -> Events {
+    let History {
+        reloads,
+        reloads_refused,
+        reload_stands,
+        upgrades,
+        upgrades_failed,
+        rollbacks,
+        crashes,
+        draining,
+    } = *history;
+    Events {
+        reloads,
+        reloads_refused,
+        reload_stands,
+        upgrades,
+        upgrades_failed,
+        rollbacks,
+        crashes,
+        draining,
     }
 }
 
@@ -235,52 +361,35 @@ async fn answer(life: Arc<Life>, channel: Arc<Channel>, id: u64) {
     if let Err(unwell) = &well {
         warn!("it does not answer itself: {unwell}");
     }
-    let (requests, failures) = life.runtime.metrics().totals();
+    let (requests, failures) = life.runtime.snapshot().totals();
     let connections = life.connections.len() as u64;
     let health = Health { well: well.is_ok(), requests, failures, connections };
     let _ = channel.send(&Report::Answer { id, health }, &[]).await; // who asked may be gone
 }
 
-/// What comes from the supervisor.
-enum Heard {
-    Order(Order),
-    End,
-}
-
-async fn next(channel: &Channel) -> io::Result<Heard> {
-    loop {
-        match channel.receive::<Order>().await? {
-            Some(Received::Message(order, _)) => return Ok(Heard::Order(order)),
-            Some(Received::Unknown(kind)) => {
-                warn!("not understood, from a supervisor of another version: {kind}")
-            }
-            None => return Ok(Heard::End),
-        }
-    }
-}
-
 /// Does something, unless it is told meanwhile to end at once. Once the supervisor is gone, nobody will say so.
-async fn or_cut<T>(channel: &Channel, deed: impl Future<Output = T>) -> io::Result<Option<T>> {
+async fn or_cut<T>(mut channel: &Channel, deed: impl Future<Output = T>) -> io::Result<Option<T>> {
     let mut deed = std::pin::pin!(deed);
     loop {
         tokio::select! {
             done = &mut deed => return Ok(Some(done)),
-            heard = next(channel) => match heard? {
-                Heard::Order(Order::Cut) => return Ok(None),
-                Heard::Order(_) => {}
-                Heard::End => return Ok(Some(deed.await)),
+            heard = channel.next() => match heard? {
+                Some((Order::Cut, _)) => return Ok(None),
+                Some(_) => {}
+                None => return Ok(Some(deed.await)),
             },
         }
     }
 }
 
 /// False: it is not needed any more.
-async fn wait_for_accept(channel: &Channel) -> io::Result<bool> {
-    loop {
-        match next(channel).await? {
-            Heard::Order(Order::Accept) => return Ok(true),
-            Heard::Order(Order::Cut | Order::Drain { .. }) | Heard::End => return Ok(false),
-            Heard::Order(_) => {}
+async fn wait_for_accept(mut channel: &Channel) -> io::Result<bool> {
+    while let Some((order, _)) = channel.next().await? {
+        match order {
+            Order::Accept => return Ok(true),
+            Order::Cut | Order::Drain { .. } => return Ok(false),
+            _ => {}
         }
     }
+    Ok(false)
 }

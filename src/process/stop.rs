@@ -70,8 +70,8 @@ impl Stop {
         let began = Instant::now();
         tokio::select! {
             () = life.drained() => info!("drained in {:.1?}", began.elapsed()),
-            () = tokio::time::sleep(life.patience) => {
-                warn!("{} connections did not end in {:?} and are cut", life.connections.len(), life.patience);
+            () = tokio::time::sleep(life.patience()) => {
+                warn!("{} connections did not end in {:?} and are cut", life.connections.len(), life.patience());
             }
             _ = term.recv() => cut("told twice"),
             _ = int.recv() => cut("stopping at once"),

@@ -15,15 +15,15 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{ListenFds, RunArgs, Server, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::Service;
 use pingora_proxy::http_proxy;
-use tokio::sync::oneshot;
 
+use super::admin_address::{Admin, AdminAddress};
 use super::descriptors;
 use super::doors::{Doors, Unopened};
-use super::life::{Life, Span};
+use super::life::Life;
 use super::places::{self, Sockets};
 use super::stop::Stop;
+use crate::admin::Sources;
 use crate::admin::readiness::Readiness;
-use crate::admin::{self, Sources};
 use crate::clock::Clock;
 use crate::limits::ATTEMPTS_IN_ALL;
 use crate::listen::accept::Accept;
@@ -125,31 +125,26 @@ impl Worker {
         let readiness = Readiness::new();
         let (doors, calls) = Doors::new();
         let (loops, connections) = doors.trackers();
-        let (answering, answers) = oneshot::channel();
+        let (admin, questions) = AdminAddress::new();
         let access_log = open_access_log(&plan.access_log, &metrics)?;
         let threads = plan.process.threads.unwrap_or_else(cores);
-        let closed = plan.listeners.iter().cloned().zip(sockets.listeners).collect();
-        let patience = plan.process.drain_timeout;
         let snapshot = Snapshot::build(plan, generation, Clock::start(), &metrics);
         let runtime = Runtime::new(snapshot, metrics, access_log);
         let life = Arc::new(Life {
             readiness: readiness.clone(),
             runtime: runtime.clone(),
             doors: doors.into(),
-            closed: Mutex::new(closed),
+            admin: admin.into(),
+            sockets: Mutex::new(sockets),
             loops,
             connections,
-            patience,
-            admin: Span::default(),
-            answering: Mutex::new(Some(answers)),
         });
         let mut server = Server::new_with_opt_and_conf(None, server_conf(threads));
         let app = Arc::new(http_proxy(&server.configuration, Proxy::new(runtime.clone())));
         server.bootstrap();
         server.add_service(Keep(runtime.clone()));
         server.add_service(Accept::new(calls, app, runtime.clone(), threads));
-        let (sources, span) = (Sources { readiness, runtime }, life.admin.clone());
-        server.add_service(Admin { listener: sockets.admin, sources, span, opening: Some(answering) });
+        server.add_service(Admin { calls: questions, sources: Sources { readiness, runtime } });
         Ok(Worker { life, server })
     }
 
@@ -177,7 +172,11 @@ fn started(plan: &Plan, sockets: &[places::Socket], admin: Option<&std::net::Tcp
     }
 }
 
-fn open_access_log(planned: &plan::AccessLog, metrics: &Metrics) -> Result<AccessLog, RunError> {
+/// Opens the log that a plan wants.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn open_access_log(planned: &plan::AccessLog, metrics: &Metrics) -> Result<AccessLog, RunError> {
     let format = match planned.format {
         plan::AccessLogFormat::Json => access_log::Format::Json,
         plan::AccessLogFormat::Text => access_log::Format::Text,
@@ -207,50 +206,6 @@ impl Service for Keep {
 
     fn name(&self) -> &str {
         "tetap-keep"
-    }
-
-    fn threads(&self) -> Option<usize> {
-        Some(1)
-    }
-}
-
-/// The admin address, on a thread of its own: it answers when the traffic's threads are busy.
-struct Admin {
-    listener: Option<std::net::TcpListener>,
-    sources: Sources,
-    span: Span,
-    opening: Option<oneshot::Sender<io::Result<()>>>,
-}
-
-#[async_trait]
-impl Service for Admin {
-    async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
-        tokio::select! {
-            () = self.span.begin.cancelled() => {}
-            _ = shutdown.changed() => return,
-        }
-        let listener = self.listener.take().map(tokio::net::TcpListener::from_std).transpose();
-        let (listener, opened) = match listener {
-            Ok(listener) => (listener, Ok(())),
-            Err(failed) => (None, Err(failed)),
-        };
-        if let Some(opening) = self.opening.take() {
-            let _ = opening.send(opened); // whoever wanted to know may have been told to stop
-        }
-        let Some(listener) = listener else { return drop(shutdown.changed().await) };
-        let router = admin::router(self.sources.clone());
-        let ended = self.span.end.clone();
-        let end = async move {
-            tokio::select! {
-                () = ended.cancelled() => {}
-                _ = shutdown.changed() => {}
-            }
-        };
-        drop(admin::serve(listener, router, end).await);
-    }
-
-    fn name(&self) -> &str {
-        "tetap-admin"
     }
 
     fn threads(&self) -> Option<usize> {

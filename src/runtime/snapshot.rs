@@ -1,10 +1,11 @@
 //! One generation: a plan, and the upstreams that it speaks of, alive.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::observe::metrics::{Metrics, RouteMetrics};
-use crate::plan::{Plan, Route, UpstreamId};
+use crate::plan::{self, Plan, Route, UpstreamId};
 use crate::routing::RouteId;
 use crate::upstream::Upstream;
 
@@ -13,23 +14,42 @@ use crate::upstream::Upstream;
 pub struct Snapshot {
     generation: u64,
     plan: Plan,
+    clock: Clock,
     upstreams: Vec<Arc<Upstream>>,
     routes: Vec<RouteMetrics>,
     unrouted: RouteMetrics,
 }
 
 impl Snapshot {
-    /// Brings a plan to life.
+    /// Brings a plan to life, with nothing learnt yet.
     pub fn build(plan: Plan, generation: u64, clock: Clock, metrics: &Arc<Metrics>) -> Snapshot {
-        let upstreams = plan.upstreams.iter().map(|planned| Upstream::new(planned, clock, metrics));
-        let routes = plan.routes.iter().map(|route| metrics.route(&route.name));
-        Snapshot {
-            generation,
-            upstreams: upstreams.collect(),
-            routes: routes.collect(),
-            unrouted: metrics.route(""),
-            plan,
-        }
+        let upstream = |planned: &plan::Upstream| Upstream::new(planned, clock, metrics);
+        let upstreams = plan.upstreams.iter().map(upstream).collect();
+        Snapshot::with(plan, generation, clock, metrics, upstreams)
+    }
+
+    /// Brings a plan to life beside this snapshot, which it is to follow. Upstreams that are planned as before are the same
+    /// ones, with their connections and all that is known of their endpoints.
+    pub fn succeed(&self, plan: Plan, generation: u64, metrics: &Arc<Metrics>) -> Snapshot {
+        let living: HashMap<&str, &Arc<Upstream>> =
+            self.upstreams.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
+        let upstream = |planned: &plan::Upstream| match living.get(&*planned.name) {
+            Some(same) if same.plan() == planned => (*same).clone(),
+            _ => Upstream::new(planned, self.clock, metrics),
+        };
+        let upstreams = plan.upstreams.iter().map(upstream).collect();
+        Snapshot::with(plan, generation, self.clock, metrics, upstreams)
+    }
+
+    fn with(
+        plan: Plan,
+        generation: u64,
+        clock: Clock,
+        metrics: &Arc<Metrics>,
+        upstreams: Vec<Arc<Upstream>>,
+    ) -> Snapshot {
+        let routes = plan.routes.iter().map(|route| metrics.route(&route.name)).collect();
+        Snapshot { generation, clock, upstreams, routes, unrouted: metrics.route(""), plan }
     }
 
     /// Counts up with every snapshot that is published.
@@ -55,6 +75,15 @@ impl Snapshot {
     /// A route. Ids come from this snapshot's own table.
     pub fn route(&self, id: RouteId) -> Option<&Route> {
         self.plan.routes.get(id.0)
+    }
+
+    /// Requests that its routes have answered so far, and those of them that failed: with a 5xx, whoever made it.
+    pub fn totals(&self) -> (u64, u64) {
+        let all = self.routes.iter().chain([&self.unrouted]);
+        all.fold((0, 0), |(requests, failures), route| {
+            let answered: u64 = route.requests.iter().map(|class| class.get()).sum();
+            (requests + answered, failures + route.failures())
+        })
     }
 
     /// The counters of a route, or of all requests that match none.

@@ -1,11 +1,12 @@
 //! What happens beside the requests.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::Runtime;
+use super::{Runtime, Snapshot};
 use crate::clock::Instant;
 use crate::upstream::Upstream;
 use crate::upstream::persistence::persist;
@@ -28,25 +29,40 @@ pub async fn tick(runtime: Arc<Runtime>) {
     }
 }
 
-/// Finds and checks the endpoints of every upstream of the present snapshot, for as long as it is polled.
+/// Finds and checks the endpoints of the upstreams that the runtime keeps, for as long as it is polled.
 pub async fn keep(runtime: Arc<Runtime>) {
-    let mut keepers = JoinSet::new();
-    for upstream in runtime.snapshot().upstreams() {
-        keepers.spawn(keep_up(upstream.clone()));
+    let mut kept = runtime.kept.subscribe();
+    let mut keepers: HashMap<usize, Keeper> = HashMap::new();
+    loop {
+        let wanted = kept.borrow_and_update().clone();
+        let staying: HashSet<usize> = wanted.iter().map(address).collect();
+        keepers.retain(|upstream, _| staying.contains(upstream));
+        for upstream in wanted {
+            let keeper = || AbortOnDropHandle::new(tokio::spawn(keep_up(upstream.clone())));
+            keepers.entry(address(&upstream)).or_insert_with(|| Keeper(keeper(), upstream.clone()));
+        }
+        let _ = kept.changed().await; // the sender is in the runtime that is held here
     }
-    while keepers.join_next().await.is_some() {}
-    std::future::pending::<()>().await; // none has anything (left) to do
 }
+
+/// Tells upstreams apart, of which two may have the same name.
+fn address(upstream: &Arc<Upstream>) -> usize {
+    Arc::as_ptr(upstream).addr()
+}
+
+/// A task, and the upstream that it keeps: as long as that is held, its address is nobody else's.
+struct Keeper(#[expect(dead_code)] AbortOnDropHandle<()>, #[expect(dead_code)] Arc<Upstream>);
 
 async fn keep_up(upstream: Arc<Upstream>) {
     let what = format!("upstream {}: what finds its endpoints", upstream.name());
     persist(what, || upstream.clone().keep()).await;
 }
 
-/// Ready when every upstream's endpoints are known and were checked once, or when that has taken too long.
-pub async fn first_round(runtime: Arc<Runtime>, longest: Duration) {
+/// Ready when the endpoints of each of a snapshot's upstreams are known and were checked once, or when that has taken too
+/// long.
+pub async fn first_round(snapshot: &Snapshot, longest: Duration) {
     let all = async {
-        for upstream in runtime.snapshot().upstreams() {
+        for upstream in snapshot.upstreams() {
             upstream.first_round().await;
         }
     };

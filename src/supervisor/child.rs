@@ -96,6 +96,8 @@ pub struct Child {
     pub pid: Pid,
     /// Which build it is.
     pub version: String,
+    /// The number of the configuration that it serves by.
+    pub generation: u64,
     /// What it has said that it serves by.
     pub prepared: Option<Prepared>,
     /// Sockets that were opened for it, and that nobody else uses yet.
@@ -133,6 +135,7 @@ impl Child {
         Ok(Child {
             pid,
             version: String::new(),
+            generation: 0,
             prepared: None,
             opened: Vec::new(),
             drained: None,

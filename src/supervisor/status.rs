@@ -39,7 +39,8 @@ fn worker(supervisor: &Supervisor, id: WorkerId, stand: Stand) -> Value {
     };
     let child = supervisor.children.get(&id);
     json!({
-        "generation": id.0,
+        "worker": id.0,
+        "generation": child.map(|child| child.generation),
         "state": state,
         "pid": child.map(|child| child.pid.as_raw_nonzero().get()),
         "version": child.map(|child| child.version.clone()),
@@ -61,10 +62,11 @@ fn text(report: &Value) -> String {
     for worker in report["workers"].as_array().into_iter().flatten() {
         let _ = write!(
             text,
-            "\n  worker {} ({}, version {}): {}, {} requests, {} connections, for {} s",
-            worker["generation"],
+            "\n  worker {} (process {}, version {}, generation {}): {}, {} requests, {} connections, for {} s",
+            worker["worker"],
             worker["pid"],
             plain(&worker["version"]),
+            worker["generation"],
             plain(&worker["state"]),
             worker["requests"],
             worker["connections"],

@@ -155,6 +155,9 @@ pub enum Order {
     Reload {
         /// Comes back with the answer.
         id: u64,
+        /// The number of what it is to serve by then.
+        #[serde(default)]
+        generation: u64,
         /// Use this text instead of the file.
         #[serde(default)]
         has_text: bool,
@@ -168,6 +171,11 @@ pub enum Order {
     Status {
         /// Comes back with the answer.
         id: u64,
+    },
+    /// Nobody is to listen there any more: what a reload has left.
+    Release {
+        /// Where.
+        places: Vec<Place>,
     },
     /// What has happened, for the metrics.
     News {
