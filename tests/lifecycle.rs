@@ -3,6 +3,10 @@
 
 #[path = "lifecycle/farewell.rs"]
 mod farewell;
+#[path = "lifecycle/handover.rs"]
+mod handover;
+#[path = "lifecycle/reload.rs"]
+mod reload;
 #[path = "support/lib.rs"]
 mod support;
 

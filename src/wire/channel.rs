@@ -61,15 +61,17 @@ impl Channel {
     /// # Errors
     /// The other side says what cannot be understood.
     pub async fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<Received<T>>> {
-        let received = self.socket.async_io(Interest::READABLE, || frame::receive(&self.socket)).await;
-        let Some((body, descriptors)) = received.or_else(gone)? else { return Ok(None) };
-        understand(&body, descriptors).map(Some)
+        loop {
+            match self.socket.async_io(Interest::READABLE, || frame::receive(&self.socket)).await {
+                // The other side has ended with words unread, as one that was killed does. That is told once, before
+                // what it had said itself.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                Err(error) => return Err(error),
+                Ok(None) => return Ok(None),
+                Ok(Some((body, descriptors))) => return understand(&body, descriptors).map(Some),
+            }
+        }
     }
-}
-
-/// A side that was killed with words unread leaves a reset.
-fn gone<T>(error: io::Error) -> io::Result<Option<T>> {
-    if error.kind() == io::ErrorKind::ConnectionReset { Ok(None) } else { Err(error) }
 }
 
 impl AsFd for Channel {
@@ -120,6 +122,17 @@ mod tests {
         drop(here);
         assert!(there.receive::<Order>().await.unwrap().is_none());
         assert!(there.send(&Report::Serving, &[]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_last_words_of_one_who_did_not_listen_are_heard() {
+        let (here, there) = both();
+        there.send(&Order::Ask { id: 1 }, &[]).await.unwrap();
+        here.send(&Order::Ask { id: 2 }, &[]).await.unwrap();
+        drop(here);
+        let received = there.receive::<Order>().await.unwrap();
+        assert!(matches!(received, Some(Received::Message(Order::Ask { id: 2 }, _))));
+        assert!(there.receive::<Order>().await.unwrap().is_none());
     }
 
     #[tokio::test]

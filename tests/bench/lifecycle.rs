@@ -61,13 +61,14 @@ fn measure(name: &str, start: fn(&[SocketAddr]) -> Box<dyn Lifecycle>) {
     }
 }
 
-const HEADINGS: [&str; 12] = [
+const HEADINGS: [&str; 13] = [
     "proxy",
     "event",
     "count",
     "sent",
     "failed",
     "refused",
+    "dropped",
     "closed under",
     "WebSockets cut",
     "transfers cut",
@@ -77,7 +78,7 @@ const HEADINGS: [&str; 12] = [
 ];
 
 /// Failures of other kinds are in the sum, and in words on standard error.
-fn row(name: &str, event: &str, times: usize, events: &Events, doubled: usize) -> [String; 12] {
+fn row(name: &str, event: &str, times: usize, events: &Events, doubled: usize) -> [String; 13] {
     let Events { toll, took, broken } = events;
     let count = if broken.is_some() { format!("{} of {times}", took.len()) } else { times.to_string() };
     let slowest = toll.latency().max.as_secs_f64() * 1e3;
@@ -88,6 +89,7 @@ fn row(name: &str, event: &str, times: usize, events: &Events, doubled: usize) -
         toll.sent.to_string(),
         toll.failed().to_string(),
         toll.count(Harm::Refused).to_string(),
+        toll.count(Harm::Dropped).to_string(),
         toll.count(Harm::ClosedUnder).to_string(),
         toll.count(Harm::WebSocketCut).to_string(),
         (toll.count(Harm::UploadCut) + toll.count(Harm::DownloadCut)).to_string(),
@@ -97,7 +99,7 @@ fn row(name: &str, event: &str, times: usize, events: &Events, doubled: usize) -
     ]
 }
 
-fn print_row(cells: &[String; 12]) {
+fn print_row(cells: &[String; 13]) {
     let [name, event, numbers @ ..] = cells;
     let numbers: String = numbers.iter().map(|cell| format!(" {cell:>14}")).collect();
     println!("{name:<8} {event:<12}{numbers}");

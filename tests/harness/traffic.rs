@@ -106,7 +106,7 @@ fn a_connection_that_nobody_takes_is_found() {
         talk.request();
         talk.reset();
     });
-    assert_only(&toll_of(Traffic::none().kept(2).fresh(2), server.address(), 200), &[Harm::Refused]);
+    assert_only(&toll_of(Traffic::none().kept(2).fresh(2), server.address(), 200), &[Harm::Dropped]);
 }
 
 #[test]

@@ -88,9 +88,9 @@ impl Asker<'_> {
     fn ask_first(&mut self, ask: &Ask, request: &str) -> Option<Client> {
         let begun = Instant::now();
         match connected(self.street, request) {
-            Ok(client) => self.receive(ask, client, begun, Harm::Refused),
-            Err(error) => {
-                self.fail(Harm::Refused, format_args!("{}: {error}", ask.target()));
+            Ok(client) => self.receive(ask, client, begun, Harm::Dropped),
+            Err((harm, error)) => {
+                self.fail(harm, format_args!("{}: {error}", ask.target()));
                 None
             }
         }
@@ -117,9 +117,9 @@ impl Asker<'_> {
     }
 }
 
-fn connected(street: &Street, request: &str) -> io::Result<Client> {
-    let mut client = Client::try_connect(street.address)?;
-    client.try_send(request)?;
+fn connected(street: &Street, request: &str) -> Result<Client, (Harm, io::Error)> {
+    let mut client = Client::try_connect(street.address).map_err(|error| (Harm::Refused, error))?;
+    client.try_send(request).map_err(|error| (Harm::Dropped, error))?;
     Ok(client)
 }
 

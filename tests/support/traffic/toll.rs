@@ -14,8 +14,10 @@ use super::super::load::Latency;
 /// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Harm {
-    /// A new connection was refused, or ended without a byte of an answer to its first request.
+    /// A new connection could not be made.
     Refused,
+    /// A new connection was made, and ended without a byte of an answer to its first request.
+    Dropped,
     /// A connection that had served before ended without a byte of an answer to a request that was sent on
     /// it.
     ClosedUnder,
@@ -37,8 +39,9 @@ pub enum Harm {
 
 impl Harm {
     /// All of them.
-    pub const ALL: [Harm; 9] = [
+    pub const ALL: [Harm; 10] = [
         Harm::Refused,
+        Harm::Dropped,
         Harm::ClosedUnder,
         Harm::Cut,
         Harm::Wrong,
@@ -52,7 +55,8 @@ impl Harm {
     /// As a table names it.
     pub fn name(self) -> &'static str {
         match self {
-            Harm::Refused => "refused or reset connects",
+            Harm::Refused => "refused connects",
+            Harm::Dropped => "new connections closed unanswered",
             Harm::ClosedUnder => "closed under a request",
             Harm::Cut => "cut answers",
             Harm::Wrong => "wrong answers",

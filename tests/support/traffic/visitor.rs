@@ -74,7 +74,7 @@ fn open(street: &Street) -> Outcome<Client> {
 }
 
 fn unwelcome(end: &End) -> (Harm, String) {
-    let harm = if *end == End::Late { Harm::Late } else { Harm::Refused };
+    let harm = if *end == End::Late { Harm::Late } else { Harm::Dropped };
     (harm, format!("no answer: {end:?}"))
 }
 

@@ -1,0 +1,179 @@
+//! A worker is replaced: because it was upgraded, or because it crashed. All with the built binary, under the traffic of many
+//! kinds of clients.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::lifecycle::Lifecycle;
+use crate::support::server::{Server, doubled_posts};
+use crate::support::traffic::{Events, Harm, Traffic};
+use crate::support::{Tetap, built, proc, until};
+
+fn servers() -> [Server; 2] {
+    ["a", "b"].map(Server::start)
+}
+
+fn before(servers: &[Server; 2], process: &str) -> Tetap {
+    Tetap::supervised_to(&servers.each_ref().map(Server::address), process)
+}
+
+/// The event so often under load, in front of two servers.
+fn under_load(process: &str, times: usize, event: impl Fn(&mut Tetap) -> Result<(), String>) -> Events {
+    let servers = servers();
+    let mut tetap = before(&servers, process);
+    let address = Tetap::address(&tetap, "web");
+    let events = Traffic::mixed().during(address, times, || event(&mut tetap));
+    assert_eq!(doubled_posts(&servers), Vec::<String>::new(), "nothing is answered twice");
+    events
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A copy of the executable that is bad in this way.
+fn bad(tetap: &Tetap, how: &str) -> PathBuf {
+    let path = tetap.dir().join(how);
+    std::fs::copy(built("examples/bad_worker"), &path).unwrap();
+    path
+}
+
+fn upgrade_to(tetap: &Tetap, binary: &std::path::Path) -> Output {
+    tetap.command(&["upgrade", "--json", "--binary", binary.to_str().unwrap()])
+}
+
+#[test]
+fn nobody_notices_20_upgrades() {
+    let events = under_load("probation: 300ms, drain_timeout: 20s", 20, Lifecycle::upgrade);
+    events.assert_unnoticed();
+    assert!(events.toll.sent > 2000, "{events}");
+}
+
+#[test]
+fn ten_crashes_refuse_nobody_and_harm_only_what_was_under_way() {
+    let events = under_load("drain_timeout: 20s", 10, |tetap| {
+        tetap.crash()?;
+        until("it has served for a second", || {
+            let status: Value = serde_json::from_slice(&tetap.command(&["status", "--json"]).stdout).unwrap();
+            status["workers"][0]["seconds"].as_u64() >= Some(1)
+        });
+        Ok(())
+    });
+    assert!(events.broken.is_none(), "{events}");
+    let harmless = [Harm::Refused, Harm::Error, Harm::Wrong, Harm::Late];
+    assert_eq!(harmless.map(|harm| events.toll.count(harm)), [0; 4], "{events}");
+}
+
+/// Five kinds of bad executable, and one that is none at all.
+#[test]
+fn a_bad_upgrade_harms_nobody_and_says_why() {
+    let servers = servers();
+    let tetap = before(&servers, "ready_timeout: 2s, probation: 1s, drain_timeout: 20s");
+    let worker = tetap.workers();
+    let none = tetap.dir().join("none");
+    std::fs::write(&none, "this is a letter").unwrap();
+    let cases = [
+        (none, 1, "Permission denied"),
+        (bad(&tetap, "ends"), 1, "ended with status 3"),
+        (bad(&tetap, "hangs"), 1, "not ready within 2s"),
+        (bad(&tetap, "rejects"), 2, "found a listener, expected none"),
+        (bad(&tetap, "babbles"), 1, "not ready within 2s"),
+        (tetap.dir().join("nowhere"), 1, "No such file"),
+    ];
+    let mut outcomes = cases.iter().map(|(binary, ..)| upgrade_to(&tetap, binary));
+    let mut results = Vec::new();
+    let events = Traffic::mixed().during(tetap.address("web"), cases.len(), || {
+        results.extend(outcomes.next());
+        Ok(())
+    });
+    for (output, (binary, status, why)) in results.iter().zip(&cases) {
+        assert_eq!(output.status.code(), Some(*status), "{binary:?}: {}", told(output));
+        assert!(told(output).contains(why), "{binary:?}: {}", told(output));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["outcome"], "failed", "{binary:?}");
+    }
+    assert_eq!(tetap.workers(), worker, "the same process serves");
+    events.assert_unnoticed();
+    tetap.wait_for_metric("tetap_upgrades_total", &["outcome=\"failed\""], cases.len() as f64);
+}
+
+#[test]
+fn an_upgrade_that_crashes_after_three_seconds_is_taken_back() {
+    let servers = servers();
+    let tetap = before(&servers, "probation: 10s, drain_timeout: 20s");
+    let crashing = bad(&tetap, "crashes");
+    let mut output = None;
+    let events = Traffic::mixed().during(tetap.address("web"), 1, || {
+        output = Some(upgrade_to(&tetap, &crashing));
+        Ok(())
+    });
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["outcome"], "rolled_back", "{report}");
+    assert!(report["reason"].as_str().unwrap().contains("signal 6"), "{report}");
+    let harmless = [Harm::Refused, Harm::Error, Harm::Wrong, Harm::Late];
+    assert_eq!(harmless.map(|harm| events.toll.count(harm)), [0; 4], "{events}");
+    let worker = tetap.workers();
+    let running = std::fs::read_link(format!("/proc/{}/exe", worker[0])).unwrap();
+    assert_eq!((worker.len(), running), (1, built("tetap").canonicalize().unwrap()));
+}
+
+#[test]
+fn a_stop_while_a_successor_is_on_its_way_is_a_stop() {
+    let servers = servers();
+    let mut tetap = before(&servers, "ready_timeout: 30s");
+    let hanging = bad(&tetap, "hangs");
+    std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| upgrade_to(&tetap, &hanging));
+        until("the successor is on its way", || tetap.workers().len() == 2);
+        tetap.signal("TERM");
+        let output = upgrade.join().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert!(told(&output).contains("stopping"), "{}", told(&output));
+    });
+    assert_eq!(tetap.wait(), Some(0));
+}
+
+#[test]
+fn a_worker_whose_supervisor_is_killed_finishes_and_leaves_the_addresses() {
+    let servers = servers();
+    let mut tetap = before(&servers, "drain_timeout: 20s");
+    let worker = tetap.workers()[0];
+    let mut client = tetap.client();
+    client.send("GET /download/1?bytes=65536&millis=1000 HTTP/1.1\r\nHost: t\r\n\r\n");
+    until("the request is under way", || tetap.metrics().sum("tetap_upstream_in_flight", &[]) == 1.0);
+    tetap.signal("KILL");
+    tetap.wait();
+    until("nobody listens there", || std::net::TcpListener::bind(tetap.address("web")).is_ok());
+    assert_eq!(client.read_answer().status, 200);
+    until("the worker has ended", || !proc::is_alive(worker));
+}
+
+#[test]
+fn signals_to_the_worker_do_not_end_it() {
+    let servers = servers();
+    let mut tetap = before(&servers, "drain_timeout: 20s");
+    let worker = tetap.workers();
+    for signal in ["TERM", "INT", "HUP", "USR2"] {
+        proc::signal(worker[0], signal);
+    }
+    assert_eq!(tetap.get("/items/1?bytes=10&shape=length").status, 200);
+    assert_eq!(tetap.workers(), worker);
+    tetap.signal("INT");
+    assert_eq!(tetap.wait(), Some(0));
+}
+
+#[test]
+fn a_supervised_start_on_a_taken_port_exits_1_and_names_it() {
+    let servers = servers();
+    let first = before(&servers, "drain_timeout: 20s");
+    let port = first.address("web").port();
+    let place = crate::support::tetap::Place::new().supervised().with_port("web", port);
+    let failure = Tetap::try_start_in(place, "routes: [{match: {path: {prefix: /}}, respond: {body: x}}]");
+    assert_eq!(failure.status.code(), Some(1), "{}", failure.stderr);
+    assert!(failure.stderr.contains("listener web"), "{}", failure.stderr);
+    assert!(failure.stderr.contains(&port.to_string()), "{}", failure.stderr);
+}

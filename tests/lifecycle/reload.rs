@@ -1,0 +1,180 @@
+//! Another configuration is gone over to: all of it, or nothing.
+
+use std::net::TcpStream;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::lifecycle::Lifecycle;
+use crate::support::server::Server;
+use crate::support::traffic::Traffic;
+use crate::support::{Client, Tetap, until};
+
+const ONE: &str = "routes: [{match: {path: {prefix: /}}, respond: {body: one}}]";
+const TWO: &str = "routes: [{match: {path: {prefix: /}}, respond: {body: two}}]";
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn done(tetap: &Tetap, arguments: &[&str]) {
+    let output = tetap.command(arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+}
+
+fn status(tetap: &Tetap) -> Value {
+    serde_json::from_slice(&tetap.command(&["status", "--json"]).stdout).unwrap()
+}
+
+#[test]
+fn nobody_notices_50_reloads() {
+    let servers = ["a", "b"].map(Server::start);
+    let mut tetap = Tetap::supervised_to(&servers.each_ref().map(Server::address), "drain_timeout: 20s");
+    let worker = tetap.workers();
+    let events = Traffic::mixed().during(tetap.address("web"), 50, || tetap.reload());
+    events.assert_unnoticed();
+    assert!(events.toll.sent > 2000, "{events}");
+    assert_eq!(events.toll.told_to_go, 0, "connections of what did not change live on: {events}");
+    assert_eq!(tetap.workers(), worker, "in place");
+    tetap.wait_for_metric("tetap_reloads_total", &["outcome=\"done\""], 50.0);
+}
+
+#[test]
+fn a_kept_connection_is_answered_by_the_new_configuration_after_a_reload_by_command_and_by_signal() {
+    let mut tetap = Tetap::supervised(ONE);
+    let mut client = tetap.client();
+    assert_eq!(client.get("/").text(), "one");
+    tetap.configure(TWO);
+    done(&tetap, &["reload"]);
+    assert_eq!(client.get("/").text(), "two");
+    tetap.configure(ONE);
+    tetap.signal("HUP");
+    until("the signal was heard", || tetap.client().get("/").text() == "one");
+    assert_eq!(client.get("/").text(), "one");
+    assert_eq!(status(&tetap)["history"]["reloads"], 2);
+}
+
+#[test]
+fn a_faulty_configuration_changes_nothing_and_is_told_as_check_does() {
+    let mut tetap = Tetap::supervised(ONE);
+    tetap.configure("routes: [{match: {path: {prefix: /}}, respnd: {body: two}}]");
+    let (reload, check) = (tetap.command(&["reload"]), tetap.command(&["check"]));
+    assert_eq!((reload.status.code(), check.status.code()), (Some(2), Some(2)));
+    assert!(told(&reload).contains(told(&check).trim()), "{}\n{}", told(&reload), told(&check));
+    assert_eq!(tetap.get("/").text(), "one");
+    tetap.wait_for_metric("tetap_config_last_reload_successful", &[], 0.0);
+    tetap.wait_for_metric("tetap_reloads_total", &["outcome=\"refused\""], 1.0);
+    tetap.configure(TWO);
+    done(&tetap, &["reload"]);
+    tetap.wait_for_metric("tetap_config_last_reload_successful", &[], 1.0);
+}
+
+#[test]
+fn a_crash_after_the_file_was_spoilt_is_survived() {
+    let mut tetap = Tetap::supervised(ONE);
+    tetap.configure("routes: nonsense");
+    tetap.crash().unwrap();
+    assert_eq!(tetap.get("/").text(), "one");
+}
+
+/// A configuration with these listeners on ports of these names, and everything else the same.
+fn listening(names: &[&str], body: &str) -> String {
+    let listed = names.iter().map(|name| format!("{{name: {name}, address: \"127.0.0.1:{{port:{name}}}\"}}"));
+    let listed: Vec<String> = listed.collect();
+    format!(
+        "listeners: [{}]\nroutes: [{{match: {{path: {{prefix: /}}}}, respond: {{body: {body}}}}}]",
+        listed.join(", ")
+    )
+}
+
+#[test]
+fn listeners_come_and_go_and_those_who_stay_do_not_notice() {
+    let mut tetap = Tetap::supervised(&listening(&["web"], "one"));
+    let mut stays = tetap.client();
+    assert_eq!(stays.get("/").text(), "one");
+    tetap.configure(&listening(&["web", "more"], "two"));
+    done(&tetap, &["reload"]);
+    let mut comes = Client::connect(tetap.address("more"));
+    assert_eq!((comes.get("/").text().as_str(), stays.get("/").text().as_str()), ("two", "two"));
+    tetap.configure(&listening(&["web"], "three"));
+    done(&tetap, &["reload"]);
+    let last = comes.get("/");
+    assert_eq!((last.text().as_str(), last.head.one("connection")), ("three", Some("close")));
+    until("nobody listens there", || TcpStream::connect(tetap.address("more")).is_err());
+    assert_eq!(stays.get("/").text(), "three");
+    tetap.crash().unwrap();
+    assert_eq!(tetap.get("/").text(), "three", "a worker that is started now has the same sockets");
+}
+
+#[test]
+fn a_port_in_use_changes_nothing() {
+    let mut tetap = Tetap::supervised(&listening(&["web"], "one"));
+    tetap.configure(&listening(&["web", "free", "taken"], "two"));
+    let taken = std::net::TcpListener::bind(tetap.address("taken")).unwrap();
+    let output = tetap.command(&["reload"]);
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("listener taken"), "{}", told(&output));
+    assert!(TcpStream::connect(tetap.address("free")).is_err(), "all or nothing");
+    assert_eq!(tetap.get("/").text(), "one");
+    drop(taken);
+    done(&tetap, &["reload"]);
+    assert_eq!(Client::connect(tetap.address("taken")).get("/").text(), "two");
+}
+
+#[test]
+fn a_listener_with_other_bounds_keeps_its_socket() {
+    let with = |count: usize| {
+        format!(
+            "listeners: [{{name: web, address: \"127.0.0.1:{{port:web}}\", limits: {{header_count: {count}}}}}]\n{ONE}"
+        )
+    };
+    let mut tetap = Tetap::supervised(&with(100));
+    let mut client = tetap.client();
+    assert_eq!(client.get("/").text(), "one");
+    tetap.configure(&with(3));
+    done(&tetap, &["reload"]);
+    assert_eq!(client.get("/").head.one("connection"), Some("close"), "its bounds are the old ones");
+    let mut client = tetap.client();
+    client.send("GET / HTTP/1.1\r\nHost: t\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n");
+    assert_eq!(client.read_answer().status, 431);
+}
+
+#[test]
+fn other_threads_take_another_process_and_nobody_notices() {
+    let servers = ["a", "b"].map(Server::start);
+    let addresses = servers.each_ref().map(Server::address);
+    let text = |threads: usize| {
+        let routed = crate::support::tetap::routed_to("", &addresses, "");
+        format!("process: {{threads: {threads}, drain_timeout: 20s}}\n{routed}")
+    };
+    let mut tetap = Tetap::supervised(&text(1));
+    let worker = tetap.workers();
+    tetap.configure(&text(2));
+    let events = Traffic::mixed().during(tetap.address("web"), 1, || tetap.reload());
+    events.assert_unnoticed();
+    until("the old worker has ended", || tetap.workers().len() == 1);
+    assert_ne!(tetap.workers(), worker);
+}
+
+#[test]
+fn the_admin_address_can_be_another() {
+    let at = |name: &str| format!("admin: {{address: \"127.0.0.1:{{port:{name}}}\"}}\n{ONE}");
+    let mut tetap = Tetap::supervised(&at("admin"));
+    tetap.configure(&at("other"));
+    done(&tetap, &["reload"]);
+    assert_eq!(Client::connect(tetap.address("other")).get("/ready").status, 200);
+    until("nobody answers at the old one", || TcpStream::connect(tetap.address("admin")).is_err());
+}
+
+#[test]
+fn a_log_that_was_moved_away_is_begun_anew() {
+    let tetap = Tetap::supervised(ONE);
+    assert_eq!(tetap.get("/first").status, 200);
+    tetap.access_log(1);
+    std::fs::rename(tetap.dir().join("access.log"), tetap.dir().join("access.log.1")).unwrap();
+    done(&tetap, &["reload"]);
+    assert_eq!(tetap.get("/second").status, 200);
+    let lines = tetap.access_log(1);
+    assert_eq!((lines.len(), &lines[0]["target"]), (1, &Value::from("/second")));
+    assert_eq!(lines[0]["generation"], 2);
+}

@@ -1,0 +1,65 @@
+//! An executable that a proxy must not go over to. What is wrong with it is said by its name.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tetap::wire::{Channel, PROTOCOL, Report};
+
+fn main() -> ExitCode {
+    let name = std::env::current_exe().expect("its own path");
+    match name.file_name().and_then(|name| name.to_str()).unwrap_or_default() {
+        "ends" => ExitCode::from(3),
+        "hangs" => loop {
+            std::thread::sleep(Duration::from_secs(60));
+        },
+        "rejects" => rejects(),
+        "crashes" => {
+            std::thread::spawn(|| {
+                std::thread::sleep(Duration::from_secs(3));
+                std::process::abort();
+            });
+            tetap::cli::main()
+        }
+        "babbles" => babbles(),
+        other => panic!("nothing is known to be wrong with {other}"),
+    }
+}
+
+fn channel() -> OwnedFd {
+    std::io::stdin().as_fd().try_clone_to_owned().expect("a descriptor")
+}
+
+fn tell(reports: &[Report]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let channel = Channel::new(channel()).expect("a supervisor");
+        for report in reports {
+            channel.send(report, &[]).await.expect("a supervisor that listens");
+        }
+    });
+}
+
+/// Says of a good configuration that it is none.
+fn rejects() -> ExitCode {
+    let reason = "tetap.yaml:1:1: found a listener, expected none".to_owned();
+    tell(&[
+        Report::Hello { protocol: PROTOCOL, version: "0.0.0-rejects".into() },
+        Report::Failed { reason, usage: true },
+    ]);
+    ExitCode::SUCCESS
+}
+
+/// Says what nobody asked, and that it serves.
+fn babbles() -> ExitCode {
+    tell(&[
+        Report::Serving,
+        Report::Closed,
+        Report::Answer { id: 7, health: tetap::wire::Health::default() },
+    ]);
+    rustix::net::send(channel(), b"GET / HTTP/1.1\r\n\r\n", rustix::net::SendFlags::empty())
+        .expect("a supervisor");
+    std::thread::sleep(Duration::from_secs(60));
+    ExitCode::SUCCESS
+}
