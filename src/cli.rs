@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::supervisor::control::{self, Request};
+use crate::supervisor::succession;
 use crate::{config, demo, process, supervisor};
 use failure::Failure;
 
@@ -30,7 +31,16 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve in the foreground, until TERM (finish what is under way) or INT (at once)
-    Run(File),
+    Run {
+        #[command(flatten)]
+        file: File,
+        /// Go on where another program has left: what it has left comes through standard input
+        #[arg(long, hide = true)]
+        resumed: bool,
+        /// Only say whether that is understood
+        #[arg(long, hide = true, requires = "resumed")]
+        examine: bool,
+    },
     /// Show how the running proxy is: its workers, and where it listens
     Status(Target),
     /// Have the running proxy read its configuration again: all of it, or nothing changes
@@ -97,7 +107,9 @@ pub fn main() -> ExitCode {
 
 fn perform(command: Command) -> Result<ExitCode, Failure> {
     let done = match command {
-        Command::Run(file) => return run(&file.config),
+        Command::Run { examine: true, .. } => Ok(succession::understand(io::stdin())?),
+        Command::Run { resumed: true, .. } => return resume(),
+        Command::Run { file, .. } => return run(&file.config),
         Command::Check(file) => print(&check::check(&file.config)?),
         Command::Status(target) => remote::ask(&target, &Request::Status),
         Command::Reload(target) => remote::ask(&target, &Request::Reload),
@@ -123,6 +135,13 @@ fn run(path: &Path) -> Result<ExitCode, Failure> {
     let control = plan.process.control.unwrap_or_else(|| control::default_path(path));
     let start = supervisor::Start { config: path.to_owned(), text, settings, control, control_needed };
     Ok(ExitCode::from(supervisor::run(start)?))
+}
+
+fn resume() -> Result<ExitCode, Failure> {
+    rustix::thread::set_name(c"tetap").map_err(io::Error::from)?;
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?).map_err(io::Error::from)?;
+    Ok(ExitCode::from(supervisor::resume(&socket)?))
 }
 
 fn work() -> Result<(), Failure> {

@@ -256,6 +256,11 @@ impl Handover {
         }
     }
 
+    /// The number of the last worker.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
     /// The configuration says otherwise.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;

@@ -204,6 +204,9 @@ pub const WORDS: usize = 64;
 /// Commands that are under way at the same time.
 pub const CONTROL_CONNECTIONS: usize = 16;
 
+/// Further ones that wait.
+pub const CONTROL_BACKLOG: u32 = 16;
+
 /// Longest command: a name and a path (`PATH_MAX` is 4,096).
 pub const CONTROL_LINE_BYTES: u64 = 16 * 1024;
 

@@ -14,11 +14,12 @@ pub mod held;
 mod signals;
 mod state;
 mod status;
+pub mod succession;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::{error, info, warn};
@@ -58,8 +59,27 @@ pub struct Start {
 /// # Errors
 /// It could not even begin.
 pub fn run(start: Start) -> io::Result<u8> {
+    supervise(|| Supervisor::new(start), Supervisor::begin)
+}
+
+/// Goes on where another program has left, in the same process; what it has left is behind this socket.
+///
+/// # Errors
+/// It has left nothing that is understood.
+pub fn resume(socket: &OwnedFd) -> io::Result<u8> {
+    supervise(|| Supervisor::resume(socket), |_| {})
+}
+
+fn supervise(
+    make: impl FnOnce() -> io::Result<Supervisor>,
+    begin: impl FnOnce(&mut Supervisor),
+) -> io::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Ok(Supervisor::new(start)?.supervise().await) })
+    runtime.block_on(async {
+        let mut supervisor = make()?;
+        begin(&mut supervisor);
+        Ok(supervisor.supervise().await)
+    })
 }
 
 /// What comes from elsewhere.
@@ -79,6 +99,18 @@ struct Reloading {
     worker: WorkerId,
     ask: Ask,
     generation: u64,
+}
+
+/// How far the way is to another program in this process.
+#[derive(Debug, Default)]
+enum Succession {
+    /// There is none to go.
+    #[default]
+    None,
+    /// The other program is asked, by this process, whether it understands the state.
+    Examined(u32),
+    /// It does.
+    Understood,
 }
 
 struct Supervisor {
@@ -103,12 +135,14 @@ struct Supervisor {
     asks: u64,
     /// The number of the last configuration that something was to serve by.
     generation: u64,
-    control: Option<PathBuf>,
+    control: Option<Control>,
+    /// Whether this process is to go over to another program, too.
+    succession: Succession,
     exit: Option<u8>,
     signals: Signals,
     ticks: Interval,
     words: (Words, mpsc::Receiver<(WorkerId, Word)>),
-    asked: mpsc::Receiver<Asked>,
+    asked: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
 }
 
@@ -116,18 +150,32 @@ impl Supervisor {
     fn new(start: Start) -> io::Result<Supervisor> {
         let Start { config, text, settings, control, control_needed } = start;
         let signals = Signals::new()?;
-        let executable = std::env::current_exe()?;
-        let program = Program::open(&executable)?;
-        let (asking, asked) = mpsc::channel(WORDS);
-        let control = open_control(control, control_needed, asking)?;
+        let program = Program::open(&std::env::current_exe()?)?;
+        let control = open_control(&control, control_needed)?;
         let text: Arc<str> = text.into();
+        Supervisor::with(signals, program, config, settings, (text.clone(), text), control)
+    }
+
+    /// Knows nothing but this.
+    fn with(
+        signals: Signals,
+        program: Program,
+        config: PathBuf,
+        settings: Settings,
+        (applied, before): (Arc<str>, Arc<str>),
+        mut control: Option<Control>,
+    ) -> io::Result<Supervisor> {
+        let (asking, asked) = mpsc::channel(WORDS);
+        if let Some(control) = &mut control {
+            control.serve(asking.clone())?;
+        }
         Ok(Supervisor {
             clock: Clock::start(),
             handover: Handover::new(policy(&settings), Executable(0), 0),
             config,
             settings,
-            applied: text.clone(),
-            before: text,
+            applied,
+            before,
             programs: BTreeMap::from([(0, program)]),
             children: BTreeMap::new(),
             held: Vec::new(),
@@ -136,6 +184,7 @@ impl Supervisor {
             told: History::default(),
             reloading: None,
             reload_pending: false,
+            succession: Succession::None,
             asks: 0,
             generation: 0,
             control,
@@ -143,28 +192,156 @@ impl Supervisor {
             signals,
             ticks: interval(Duration::from_secs(1)),
             words: mpsc::channel(WORDS),
-            asked,
+            asked: (asking, asked),
             events: mpsc::channel(WORDS),
         })
     }
 
-    async fn supervise(mut self) -> u8 {
+    /// Signals are heard again as soon as there is somebody who hears them.
+    fn resume(socket: &OwnedFd) -> io::Result<Supervisor> {
+        let (state, descriptors) = succession::receive(socket)?;
+        let signals = Signals::new()?;
+        succession::unblock_signals()?;
+        let program = Program::held(descriptors.program, state.program);
+        let control =
+            state.control.zip(descriptors.control).map(|(path, socket)| Control::held(path, socket));
+        let texts = (state.applied.into(), state.before.into());
+        let mut this = Supervisor::with(signals, program, state.config, state.settings, texts, control)?;
+        this.handover = Handover::new(policy(&this.settings), Executable(0), state.last);
+        this.held = state
+            .held
+            .into_iter()
+            .zip(descriptors.held)
+            .map(|(place, held)| Held::new(place, held))
+            .collect();
+        (this.generation, this.history) = (state.generation, state.history);
+        for (left, socket) in state.children.into_iter().zip(descriptors.children) {
+            this.take_over(left, socket)?;
+        }
+        info!("tetap {} goes on as process {}", env!("CARGO_PKG_VERSION"), std::process::id());
+        this.reap(); // who has ended meanwhile
+        Ok(this)
+    }
+
+    fn take_over(&mut self, left: succession::Worker, socket: OwnedFd) -> io::Result<()> {
+        let (id, serves) = (WorkerId(left.id), left.serves);
+        let child = Child::resume(left, self.applied.clone(), socket, self.words.0.clone())?;
+        self.children.insert(id, child);
+        self.handover.resume(id, serves, self.clock.now());
+        Ok(())
+    }
+
+    fn begin(&mut self) {
         self.happen(Happened::Begun);
+    }
+
+    async fn supervise(mut self) -> u8 {
         loop {
             if let Some(exit) = self.exit {
                 return exit;
             }
+            self.succeed().await;
             let now = self.clock.now();
             let due = self.handover.due().map_or(Duration::MAX, |due| due.since(now));
             tokio::select! {
                 caught = self.signals.next() => self.catch(caught),
                 Some((id, word)) = self.words.1.recv() => self.hear(id, word),
                 Some(event) = self.events.1.recv() => self.note(event),
-                Some((request, reply)) = self.asked.recv() => self.requested(request, reply),
+                Some((request, reply)) = self.asked.1.recv() => self.requested(request, reply),
                 _ = self.ticks.tick() => self.ask_all(),
                 () = sleep(due) => self.happen(Happened::Time),
             }
         }
+    }
+
+    /// Becomes the program that it has gone over to, once nothing is under way that would be forgotten.
+    async fn succeed(&mut self) {
+        if !matches!(self.succession, Succession::Understood) || !self.is_quiet() {
+            return;
+        }
+        if succession::block_signals().is_err() {
+            return;
+        }
+        // What was caught before they were blocked is heard now; nothing else happens meanwhile but that words arrive.
+        let caught = tokio::time::timeout(Duration::from_millis(1), self.signals.next()).await;
+        if caught.is_err() && self.is_quiet() {
+            self.succession = Succession::None;
+            let failed = self.become_it();
+            error!("the supervisor stays as it is: {failed}");
+        }
+        let _ = succession::unblock_signals(); // it was possible a moment ago
+        if let Ok(caught) = caught {
+            self.catch(caught);
+        }
+    }
+
+    /// Nothing is under way that is not in a [`State`](succession::State), and nobody waits.
+    fn is_quiet(&self) -> bool {
+        let is_settled = |(id, child): (&WorkerId, &Child)| {
+            let stand = self.handover.stand(*id);
+            child.is_told()
+                && child.prepared.is_some()
+                && child.reaped.is_none()
+                && !child.silent
+                && matches!(stand, Some(Stand::Serving | Stand::Draining))
+        };
+        let nothing_waits = self.words.1.is_empty() && self.events.1.is_empty() && self.asked.1.is_empty();
+        nothing_waits
+            && self.waiting.is_empty()
+            && !self.is_changing()
+            && !self.reload_pending
+            && !self.handover.is_stopping()
+            && self.control.as_ref().is_none_or(Control::is_idle)
+            && self.children.iter().all(is_settled)
+    }
+
+    fn state(&self) -> Option<succession::State> {
+        let worker = |(id, child): (&WorkerId, &Child)| {
+            let serves = self.handover.stand(*id) == Some(Stand::Serving);
+            let Prepared { places, settings, text: _ } = child.prepared.clone()?;
+            Some(succession::Worker {
+                id: id.0,
+                pid: child.pid.as_raw_nonzero().get(),
+                serves,
+                version: child.version.clone(),
+                generation: child.generation,
+                closed: child.closed,
+                drained: child.drained,
+                places,
+                settings,
+            })
+        };
+        Some(succession::State {
+            revision: succession::State::revision(),
+            config: self.config.clone(),
+            settings: self.settings.clone(),
+            applied: self.applied.to_string(),
+            before: self.before.to_string(),
+            program: self.home(),
+            control: self.control.as_ref().map(|control| control.path.clone()),
+            generation: self.generation,
+            last: self.handover.last(),
+            history: self.history,
+            held: self.held.iter().map(|held| held.place.clone()).collect(),
+            children: self.children.iter().map(worker).collect::<Option<Vec<_>>>()?,
+        })
+    }
+
+    /// Returns only if it fails.
+    fn become_it(&self) -> io::Error {
+        let become_it = || -> io::Result<io::Error> {
+            let state = self.state().ok_or_else(|| io::Error::other("a worker is on its way"))?.to_bytes()?;
+            let (_, program) = self.programs.first_key_value().ok_or(io::ErrorKind::NotFound)?;
+            let descriptors = succession::Descriptors {
+                program: program.file(),
+                control: self.control.as_ref().map(Control::socket),
+                held: self.held.iter().map(Held::socket).collect(),
+                children: self.children.values().map(Child::socket).collect(),
+            };
+            let socket = succession::send(&state, &descriptors)?;
+            Ok(succession::become_it(&program.link(), &socket))
+        };
+        become_it().unwrap_or_else(|failed| failed)
     }
 
     fn catch(&mut self, caught: Caught) {
@@ -286,18 +463,19 @@ impl Supervisor {
         self.programs.first_key_value().map(|(_, program)| program.path().to_owned()).unwrap_or_default()
     }
 
+    /// Buries all who have ended, also those who were adopted because this is process 1.
     fn reap(&mut self) {
-        // All of them, also those who were adopted because this is process 1.
         while let Ok(Some((pid, status))) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
-            let Some((id, child)) = self.children.iter_mut().find(|(_, child)| child.pid == pid) else {
-                continue;
-            };
-            child.reaped = Some(ending(status.as_raw()));
-            let id = *id;
-            if child.silent {
-                self.bury(id);
-            } else {
-                self.later(LAST_WORDS, Event::LastWords(id));
+            let number = u32::try_from(pid.as_raw_nonzero().get()).unwrap_or_default();
+            if matches!(self.succession, Succession::Examined(examiner) if examiner == number) {
+                self.examined(status.exit_status() == Some(0));
+            } else if let Some((id, child)) = self.children.iter_mut().find(|(_, child)| child.pid == pid) {
+                child.reaped = Some(ending(status.as_raw()));
+                let (id, silent) = (*id, child.silent);
+                match silent {
+                    true => self.bury(id),
+                    false => self.later(LAST_WORDS, Event::LastWords(id)),
+                }
             }
         }
     }
@@ -571,9 +749,31 @@ impl Supervisor {
             .for_each(|child| child.order(Order::News { history: self.history }, Vec::new()));
     }
 
-    /// The supervisor's own program is this one from now on.
+    /// The supervisor's own program is this one from now on, if that understands what this one leaves.
     fn settle(&mut self, executable: Executable) {
         self.programs.retain(|number, _| *number == executable.0);
+        self.succession = match self.examine() {
+            Ok(examiner) => Succession::Examined(examiner),
+            Err(error) => {
+                warn!("the supervisor stays as it is, with workers of the new version: {error}");
+                Succession::None
+            }
+        };
+    }
+
+    fn examine(&self) -> io::Result<u32> {
+        let state = self.state().ok_or_else(|| io::Error::other("a worker is on its way"))?.to_bytes()?;
+        let (_, program) = self.programs.first_key_value().ok_or(io::ErrorKind::NotFound)?;
+        Ok(succession::examine(&program.link(), &state)?.id())
+    }
+
+    fn examined(&mut self, understood: bool) {
+        self.succession = if understood { Succession::Understood } else { Succession::None };
+        if !understood {
+            warn!(
+                "the supervisor stays as it is, with workers of the new version: that does not understand its state"
+            );
+        }
     }
 
     fn remark(&mut self, note: &Note) {
@@ -599,16 +799,9 @@ fn prepared(places: Vec<Place>, settings: Settings, beside: Vec<OwnedFd>) -> Opt
     Some(Prepared { places, settings, text: String::from_utf8(text).ok()?.into() })
 }
 
-fn open_control(path: PathBuf, needed: bool, asking: mpsc::Sender<Asked>) -> io::Result<Option<PathBuf>> {
-    match Control::open(&path) {
-        Ok(control) => {
-            tokio::spawn(async move {
-                if let Err(error) = control.serve(asking).await {
-                    error!("commands cannot be taken: {error}");
-                }
-            });
-            Ok(Some(path))
-        }
+fn open_control(path: &Path, needed: bool) -> io::Result<Option<Control>> {
+    match Control::open(path) {
+        Ok(control) => Ok(Some(control)),
         Err(error) if needed => {
             Err(io::Error::other(format!("process.control: {}: {error}", path.display())))
         }

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log::warn;
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::held::Held;
+use super::succession::Worker;
 use crate::clock::Instant;
 use crate::handover::WorkerId;
 use crate::limits::ORDERS;
@@ -42,6 +44,16 @@ impl Program {
     /// Where it was.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// One that is open.
+    pub fn held(file: OwnedFd, path: PathBuf) -> Program {
+        Program { file: file.into(), path }
+    }
+
+    /// Its descriptor.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// A path that leads to it for as long as it is open, in this process and in its children.
@@ -115,6 +127,10 @@ pub struct Child {
     /// It says nothing more.
     pub silent: bool,
     orders: mpsc::Sender<Parcel>,
+    /// The conversation, for a supervisor that follows.
+    socket: OwnedFd,
+    /// Orders that were not sent yet.
+    unsent: Arc<AtomicUsize>,
     _talk: [AbortOnDropHandle<()>; 2],
 }
 
@@ -125,11 +141,28 @@ impl Child {
     /// It is nothing that can be started.
     pub fn start(id: WorkerId, program: &Program, config: &Path, words: Words) -> io::Result<Child> {
         let (here, there) = wire::pair()?;
-        let channel = Arc::new(Channel::new(here)?);
         let pid = program.spawn(config, there)?;
+        Child::converse(id, pid, here, words)
+    }
+
+    /// Goes on talking to a worker that was started before.
+    ///
+    /// # Errors
+    /// There are no descriptors left, or this is no socket.
+    pub fn resume(left: Worker, text: Arc<str>, socket: OwnedFd, words: Words) -> io::Result<Child> {
+        let Worker { id, pid, serves: _, version, generation, closed, drained, places, settings } = left;
+        let prepared = Prepared { places, settings, text };
+        let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("0 is no process"))?;
+        let child = Child::converse(WorkerId(id), pid, socket, words)?;
+        Ok(Child { version, generation, closed, drained, prepared: Some(prepared), ..child })
+    }
+
+    fn converse(id: WorkerId, pid: Pid, socket: OwnedFd, words: Words) -> io::Result<Child> {
+        let channel = Arc::new(Channel::new(socket.try_clone()?)?);
         let (orders, ordered) = mpsc::channel(ORDERS);
+        let unsent = Arc::new(AtomicUsize::new(0));
         let talk = [
-            AbortOnDropHandle::new(tokio::spawn(tell(channel.clone(), ordered))),
+            AbortOnDropHandle::new(tokio::spawn(tell(channel.clone(), ordered, unsent.clone()))),
             AbortOnDropHandle::new(tokio::spawn(hear(id, channel, words))),
         ];
         Ok(Child {
@@ -145,13 +178,31 @@ impl Child {
             reaped: None,
             silent: false,
             orders,
+            socket,
+            unsent,
             _talk: talk,
         })
     }
 
+    /// The conversation.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// All that it was told is on its way.
+    pub fn is_told(&self) -> bool {
+        self.unsent.load(Ordering::Acquire) == 0
+    }
+
+    fn push(&self, order: Order, beside: Vec<OwnedFd>) -> bool {
+        let pushed = self.orders.try_send((order, beside)).is_ok();
+        self.unsent.fetch_add(usize::from(pushed), Ordering::AcqRel);
+        pushed
+    }
+
     /// Has it do something. Who does not listen for so long that there is no room for another order is of no use.
     pub fn order(&self, order: Order, beside: Vec<OwnedFd>) {
-        if self.orders.try_send((order, beside)).is_err() && !self.silent {
+        if !self.push(order, beside) && !self.silent {
             warn!("the worker with process id {} does not listen, and is killed", self.pid);
             self.kill();
         }
@@ -159,7 +210,7 @@ impl Child {
 
     /// Asks it how it is, if it listens.
     pub fn ask(&self, id: u64) {
-        let _ = self.orders.try_send((Order::Ask { id }, Vec::new())); // if it does not, it has been asked already
+        self.push(Order::Ask { id }, Vec::new()); // if it does not, it has been asked already
     }
 
     /// Ends it, whatever it does.
@@ -185,10 +236,12 @@ pub fn ending(status: i32) -> String {
     }
 }
 
-async fn tell(channel: Arc<Channel>, mut orders: mpsc::Receiver<Parcel>) {
+async fn tell(channel: Arc<Channel>, mut orders: mpsc::Receiver<Parcel>, unsent: Arc<AtomicUsize>) {
     while let Some((order, beside)) = orders.recv().await {
         let beside: Vec<_> = beside.iter().map(AsFd::as_fd).collect();
-        if channel.send(&order, &beside).await.is_err() {
+        let sent = channel.send(&order, &beside).await;
+        unsent.fetch_sub(1, Ordering::AcqRel);
+        if sent.is_err() {
             return; // it is gone, as will be heard
         }
     }

@@ -6,7 +6,7 @@
 use std::env;
 use std::fs::{self, DirBuilder};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::limits::{CONTROL_CONNECTIONS, CONTROL_LINE_BYTES, CONTROL_LINE_TIME};
+use crate::limits::{CONTROL_BACKLOG, CONTROL_CONNECTIONS, CONTROL_LINE_BYTES, CONTROL_LINE_TIME};
 use crate::sockets::{self, Unlink};
 
 /// What can be asked for.
@@ -108,6 +109,9 @@ pub struct Control {
     pub path: PathBuf,
     _file: Unlink,
     socket: OwnedFd,
+    /// Free places for commands.
+    places: Arc<Semaphore>,
+    serving: Option<AbortOnDropHandle<()>>,
 }
 
 impl Control {
@@ -119,29 +123,50 @@ impl Control {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         private(folder)?;
-        let socket = sockets::unix(path, 16)?;
-        Ok(Control { path: path.to_owned(), _file: Unlink(path.to_owned()), socket })
+        Ok(Control::held(path.to_owned(), sockets::unix(path, CONTROL_BACKLOG)?))
     }
 
-    /// Answers whoever connects, for as long as it is polled.
+    /// One that is open.
+    pub fn held(path: PathBuf, socket: OwnedFd) -> Control {
+        let places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
+        Control { _file: Unlink(path.clone()), path, socket, places, serving: None }
+    }
+
+    /// Its descriptor.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Nobody is being answered.
+    pub fn is_idle(&self) -> bool {
+        self.places.available_permits() == CONTROL_CONNECTIONS
+    }
+
+    /// Answers whoever connects, until this is dropped.
     ///
     /// # Errors
     /// It cannot be watched.
-    pub async fn serve(self, asked: mpsc::Sender<Asked>) -> io::Result<()> {
+    pub fn serve(&mut self, asked: mpsc::Sender<Asked>) -> io::Result<()> {
         let listener = UnixListener::from_std(self.socket.try_clone()?.into())?;
-        let places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
-        loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let asked = asked.clone();
-                    tokio::spawn(async move {
-                        let _ = answer(stream, asked).await; // whoever asked has gone
-                        drop(place);
-                    });
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await, // no descriptors left, for the moment
+        self.serving =
+            Some(AbortOnDropHandle::new(tokio::spawn(serve(listener, self.places.clone(), asked))));
+        Ok(())
+    }
+}
+
+async fn serve(listener: UnixListener, places: Arc<Semaphore>, asked: mpsc::Sender<Asked>) {
+    loop {
+        let accepted = listener.accept().await;
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match accepted {
+            Ok((stream, _)) => {
+                let asked = asked.clone();
+                tokio::spawn(async move {
+                    let _ = answer(stream, asked).await; // whoever asked has gone
+                    drop(place);
+                });
             }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await, // no descriptors left, for the moment
         }
     }
 }

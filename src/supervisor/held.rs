@@ -1,7 +1,7 @@
 //! The listening sockets. They outlive every worker; a client that connects while one is replaced waits in a queue here.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use tokio::time::sleep;
 
@@ -24,6 +24,11 @@ impl Held {
     pub fn new(place: Place, socket: OwnedFd) -> Held {
         let file = if let Place::Unix(path) = &place { Some(Unlink(path.clone())) } else { None };
         Held { place, _file: file, socket }
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// The socket once more.

@@ -21,7 +21,7 @@ fn report(supervisor: &Supervisor) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "config": supervisor.config,
-        "control": supervisor.control,
+        "control": supervisor.control.as_ref().map(|control| &control.path),
         "sockets": sockets,
         "workers": workers,
         "changing": supervisor.handover.is_changing(),
