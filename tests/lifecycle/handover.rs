@@ -121,6 +121,73 @@ fn an_upgrade_that_crashes_after_three_seconds_is_taken_back() {
     assert_eq!((worker.len(), running), (1, built("tetap").canonicalize().unwrap()));
 }
 
+fn status(tetap: &Tetap) -> Value {
+    serde_json::from_slice(&tetap.command(&["status", "--json"]).stdout).unwrap()
+}
+
+fn runs(id: u32) -> PathBuf {
+    std::fs::read_link(format!("/proc/{id}/exe")).unwrap()
+}
+
+/// A copy of the proxy itself.
+fn copy(tetap: &Tetap, name: &str) -> PathBuf {
+    let path = tetap.dir().join(name);
+    std::fs::copy(built("tetap"), &path).unwrap();
+    path
+}
+
+#[test]
+fn after_an_upgrade_the_same_process_runs_the_new_program_and_can_do_all_that_it_could() {
+    let servers = servers();
+    let mut tetap = before(&servers, "probation: 100ms, drain_timeout: 20s");
+    for name in ["second", "third"] {
+        let program = copy(&tetap, name);
+        let output = upgrade_to(&tetap, &program);
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        until("the supervisor is the new program", || runs(tetap.id()) == program);
+        until("so is its only worker", || matches!(tetap.workers()[..], [worker] if runs(worker) == program));
+        std::fs::remove_file(&program).unwrap(); // it is kept open, whatever becomes of its path
+        tetap.crash().unwrap();
+        tetap.reload().unwrap();
+        assert_eq!(tetap.get("/items/1?bytes=10&shape=length").status, 200);
+    }
+    let history = &status(&tetap)["history"];
+    assert_eq!((&history["upgrades"], &history["crashes"]), (&2.into(), &2.into()), "{history}");
+    tetap.signal("TERM");
+    assert_eq!(tetap.wait(), Some(0));
+}
+
+#[test]
+fn a_worker_of_a_later_version_serves_under_this_supervisor_and_is_followed_by_one_of_this() {
+    let servers = servers();
+    let tetap = before(&servers, "probation: 100ms, drain_timeout: 20s");
+    let newer = bad(&tetap, "newer");
+    let output = upgrade_to(&tetap, &newer);
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    until("its worker is alone", || matches!(tetap.workers()[..], [worker] if runs(worker) == newer));
+    assert_eq!(tetap.get("/items/1?bytes=10&shape=length").status, 200);
+    until("it was asked whether it would go on from here", || {
+        tetap.log().contains("does not understand its state")
+    });
+    assert_eq!(runs(tetap.id()), built("tetap").canonicalize().unwrap());
+    let program = copy(&tetap, "this");
+    assert_eq!(upgrade_to(&tetap, &program).status.code(), Some(0));
+    until("the supervisor is this program", || runs(tetap.id()) == program);
+}
+
+#[test]
+fn a_signal_in_the_middle_of_it_is_heard_by_one_or_the_other() {
+    let servers = servers();
+    for _ in 0..5 {
+        let mut tetap = before(&servers, "probation: 1ms, drain_timeout: 5s");
+        let output = tetap.command(&["upgrade"]);
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        std::thread::sleep(std::time::Duration::from_millis(fastrand::u64(0..40))); // any moment is as good as another
+        tetap.signal("TERM");
+        assert_eq!(tetap.wait(), Some(0));
+    }
+}
+
 #[test]
 fn a_stop_while_a_successor_is_on_its_way_is_a_stop() {
     let servers = servers();
@@ -149,6 +216,7 @@ fn a_worker_whose_supervisor_is_killed_finishes_and_leaves_the_addresses() {
     tetap.wait();
     until("nobody listens there", || std::net::TcpListener::bind(tetap.address("web")).is_ok());
     assert_eq!(client.read_answer().status, 200);
+    drop(client);
     until("the worker has ended", || !proc::is_alive(worker));
 }
 

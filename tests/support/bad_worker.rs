@@ -1,4 +1,4 @@
-//! An executable that a proxy must not go over to. What is wrong with it is said by its name.
+//! An executable that a proxy must not go over to, or one that is other than itself. In what way is said by its name.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
             tetap::cli::main()
         }
         "babbles" => babbles(),
+        "newer" => newer(),
         other => panic!("nothing is known to be wrong with {other}"),
     }
 }
@@ -62,4 +63,23 @@ fn babbles() -> ExitCode {
         .expect("a supervisor");
     std::thread::sleep(Duration::from_secs(60));
     ExitCode::SUCCESS
+}
+
+/// A later version: it says more than this one understands, and does not go on from what this one's supervisor leaves.
+fn newer() -> ExitCode {
+    if std::env::args().any(|word| word == "--examine") {
+        return ExitCode::FAILURE;
+    }
+    if std::env::args().any(|word| word == "worker") {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let channel = Channel::new(channel()).expect("a supervisor");
+            let hello =
+                serde_json::json!({"is": "hello", "protocol": PROTOCOL, "version": "99.0.0", "sings": true});
+            for word in [hello, serde_json::json!({"is": "song", "verses": [1, 2]})] {
+                channel.send(&word, &[]).await.expect("a supervisor that listens");
+            }
+        });
+    }
+    tetap::cli::main()
 }
