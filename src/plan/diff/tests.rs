@@ -1,0 +1,1 @@
+//! Every row of what costs what, and what holds for all plans.
