@@ -1,6 +1,7 @@
 //! What there is one of: the admin address, whom to believe, the access log, the processes.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -65,7 +66,7 @@ pub fn of_process(old: &Process, new: &Process) -> Vec<Change> {
         lame_duck,
         drain_timeout,
     } = new;
-    let path = |path: &std::path::PathBuf| path.display().to_string();
+    let path = |path: &PathBuf| path.display().to_string();
     let (was, control) = (old.control.as_ref().map(path), control.as_ref().map(path));
     let changes = [
         of_threads(old, *threads, *supervise),

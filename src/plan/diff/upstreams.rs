@@ -131,7 +131,7 @@ fn of_check(old: Option<&Check>, new: Option<&Check>, details: &mut Details) {
             details.told("health_check.grpc.service", service, new);
         }
         // There is no more to the kind itself than was told.
-        (CheckKind::Tcp, _) | (_, CheckKind::Tcp) | (CheckKind::Http(_) | CheckKind::Grpc { .. }, _) => {}
+        (CheckKind::Http(_) | CheckKind::Tcp | CheckKind::Grpc { .. }, _) => {}
     }
     details.told("health_check.port", &old.port, port);
     details.told("health_check.interval", &old.interval, interval);
