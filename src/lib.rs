@@ -61,6 +61,7 @@
 //! | How long may what take? | [`plan::ListenerTimeouts`], [`plan::Timeouts`] |
 //! | What is bounded, and why there? | [`limits`], [`plan::ListenerLimits`], [`plan::UpstreamLimits`] |
 //! | Which metrics are there? | [`observe::metrics`] |
+//! | What needs a swap of workers rather than a reload in place? | [`plan::diff`](mod@plan::diff) |
 //! | How does the process end? | [`process::stop`] |
 //! | And a WebSocket, or a stream, that goes on? | [`listen::farewell`] |
 //! | What if a new worker never becomes ready? | [`handover`], and what it says to its supervisor, [`wire`]; not in service yet |

@@ -6,6 +6,7 @@
 //! [`Table`]. `check`, `run` and the tests call the same function.
 
 pub mod compile;
+pub mod diff;
 pub mod rewrite;
 pub mod upstream;
 
@@ -19,6 +20,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use ipnet::IpNet;
 
 pub use compile::compile;
+pub use diff::diff;
 pub use rewrite::Rewrite;
 pub use upstream::{
     Check, CheckKind, Endpoint, HttpCheck, Keepalive, Members, Pattern, Sticky, Upstream, UpstreamLimits,
@@ -26,7 +28,7 @@ pub use upstream::{
 
 use crate::limit::Priority;
 use crate::retry;
-use crate::routing::Table;
+use crate::routing::{Conditions, HostPattern, PathPattern, Table};
 
 /// Everything that the running proxy does, by index.
 #[derive(Debug)]
@@ -117,10 +119,16 @@ pub struct ListenerTimeouts {
 }
 
 /// One route: what happens to the requests that [`Plan::table`] gives it.
-#[derive(Clone, Debug)]
+///
+/// Equality is for routes of one plan: an [`UpstreamId`] means another upstream in another plan. Those are compared by
+/// [`diff()`].
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// From the configuration, or `route-N` by its position.
     pub name: Arc<str>,
+    /// Which requests are meant for it. No request looks at this, for [`Plan::table`] has it in a form to search; it is
+    /// here to be compared and told, and boxed so as not to stand between what requests do look at.
+    pub matches: Box<Matches>,
     /// What happens.
     pub action: Action,
     /// Overrides [`ListenerLimits::body_bytes`].
@@ -131,8 +139,21 @@ pub struct Route {
     pub response_headers: HeaderEdits,
 }
 
+/// Which requests are meant for a route: one of the hosts, the path, and all of the conditions.
+///
+/// What has no order in its meaning is sorted, so that two that mean the same are the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matches {
+    /// At least one.
+    pub hosts: Vec<HostPattern>,
+    /// In normal form.
+    pub path: PathPattern,
+    /// Beside host and path.
+    pub conditions: Conditions,
+}
+
 /// What a route does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Ask an upstream.
     Forward(Box<Forward>),
@@ -155,7 +176,7 @@ pub enum Action {
 }
 
 /// How a request is forwarded. Upstream defaults and the route's own overrides are already one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
     /// Whom to ask.
     pub upstream: UpstreamId,

@@ -67,7 +67,7 @@ use site::{Candidate, Site};
 pub struct RouteId(pub usize);
 
 /// Hosts that a rule is for, in the normal form of [`host::normalize_host`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
     /// This very name or address (`api.example.com`, `10.0.0.1`, `[::1]`).
     Exact(String),
@@ -78,7 +78,7 @@ pub enum HostPattern {
 }
 
 /// Paths that a rule is for, in the normal form of [`hygiene::path::normalize`](crate::hygiene::path::normalize).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum PathPattern {
     /// This very path.
     Exact(String),

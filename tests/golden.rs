@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use tetap::plan::Plan;
+use tetap::plan::diff::Changes;
 use tetap::{config, plan};
 
 /// The environment that all cases see.
@@ -63,6 +65,51 @@ fn differs(case: &Path) -> Option<String> {
     }
     let expected = fs::read_to_string(&kept).unwrap_or_default();
     (told != expected).then(|| format!("--- expected\n{expected}--- told\n{told}"))
+}
+
+/// Every configuration that is good, of the cases and of the samples, by file.
+fn good() -> Vec<(PathBuf, String)> {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let examples = fs::read_dir(conf.join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let files = cases().into_iter().chain(examples).chain([conf.join("tetap.yaml")]);
+    let texts = files.map(|path| (path.clone(), fs::read_to_string(path).unwrap_or_default()));
+    texts.filter(|(_, text)| diagnostics("f", text) == "ok").collect()
+}
+
+fn compile(text: &str) -> Plan {
+    plan::compile(&config::from_text("f", text, &env).unwrap().config).unwrap()
+}
+
+#[test]
+fn a_plan_differs_in_nothing_from_itself_compiled_again() {
+    let good = good();
+    assert!(good.len() >= 20, "only {} good ones", good.len());
+    for (path, text) in good {
+        let changes = plan::diff(&compile(&text), &compile(&text));
+        assert!(changes.is_empty(), "{}\n{changes}", path.display());
+    }
+}
+
+#[test]
+fn there_and_back_the_same_places_change() {
+    let plans: Vec<_> = good().into_iter().map(|(path, text)| (path, compile(&text))).collect();
+    let mut told = 0;
+    for (one, old) in &plans {
+        for (other, new) in plans.iter().filter(|(other, _)| other != one) {
+            let (there, back) = (plan::diff(old, new), plan::diff(new, old));
+            let which = format!("{} and {}\n{there}\n{back}", one.display(), other.display());
+            assert_eq!(places(&there), places(&back), "{which}");
+            assert_eq!(there.cost(), back.cost(), "{which}");
+            told += there.changes.len();
+        }
+    }
+    assert!(told > plans.len() * plans.len(), "only {told} changes");
+}
+
+fn places(changes: &Changes) -> Vec<&str> {
+    let mut places: Vec<_> = changes.changes.iter().map(|change| &*change.place).collect();
+    places.sort_unstable();
+    places
 }
 
 /// Every file is refused or accepted within a few seconds, even by a debug build on a busy machine.

@@ -11,7 +11,7 @@ use regex::Regex;
 use crate::hygiene::path::{PathError, normalize};
 
 /// A change of path. The query is never touched.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Rewrite {
     /// The matched prefix is replaced.
     Prefix {
@@ -23,10 +23,20 @@ pub enum Rewrite {
     /// Every match of a pattern is replaced.
     Regex {
         /// On the path alone.
-        pattern: Regex,
+        pattern: Expression,
         /// The replacement; `$1` and `${name}` stand for groups.
         with: Arc<str>,
     },
+}
+
+/// A regular expression for text. Two are the same when they are written in the same way.
+#[derive(Clone, Debug)]
+pub struct Expression(pub Regex);
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Expression) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
 }
 
 impl Rewrite {
@@ -38,7 +48,7 @@ impl Rewrite {
     pub fn apply(&self, path: &str) -> Result<String, PathError> {
         let changed = match self {
             Rewrite::Prefix { matched, with } => exchange(path, matched, with),
-            Rewrite::Regex { pattern, with } => rooted(pattern.replace_all(path, &**with)),
+            Rewrite::Regex { pattern, with } => rooted(pattern.0.replace_all(path, &**with)),
         };
         normalize(&changed).map(Cow::into_owned)
     }
@@ -84,7 +94,7 @@ mod tests {
     }
 
     fn pattern(pattern: &str, with: &str, path: &str) -> Result<String, PathError> {
-        Rewrite::Regex { pattern: Regex::new(pattern).unwrap(), with: with.into() }.apply(path)
+        Rewrite::Regex { pattern: Expression(Regex::new(pattern).unwrap()), with: with.into() }.apply(path)
     }
 
     #[test]

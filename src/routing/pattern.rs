@@ -56,6 +56,13 @@ impl PathRegex {
     }
 }
 
+/// Two are the same when they are written in the same way.
+impl PartialEq for PathRegex {
+    fn eq(&self, other: &PathRegex) -> bool {
+        self.text == other.text
+    }
+}
+
 /// What stands in the one pair of parentheses around it all, if there is one.
 fn ungroup(text: &str) -> &str {
     let group = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));

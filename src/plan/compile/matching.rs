@@ -3,25 +3,53 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::config::route;
+use crate::config::route::{self, Hosts};
 use crate::config::units::{Host, Method};
 use crate::config::{Fault, KeyPath};
+use crate::plan::Matches;
 use crate::routing::{Conditions, Conflict, HostPattern, PathPattern, RouteId, Rule, Table};
 
-/// One rule for each host of a route.
-pub fn rules(id: RouteId, wanted: &route::Match, path: PathPattern) -> Vec<Rule> {
+/// Which requests a route is for, without what only the order of the file's lines says.
+pub fn of_route(wanted: &route::Match, path: PathPattern) -> Matches {
     // The path comes from the caller, in normal form.
     let route::Match { host, path: _, methods, headers, query } = wanted;
-    let conditions = Conditions {
+    let mut conditions = Conditions {
         methods: methods.iter().flatten().map(|Method(method)| method.clone()).collect(),
         headers: headers.iter().map(|(name, value)| (name.name.clone(), value.0.clone())).collect(),
         query: query.0.clone(),
     };
-    let rule = |host| Rule { host, path: path.clone(), conditions: conditions.clone(), route: id };
-    match host {
-        None => vec![rule(HostPattern::Any)],
-        Some(hosts) => hosts.as_slice().iter().map(|host| rule(pattern(host))).collect(),
+    conditions.methods.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    conditions.headers.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+    conditions.query.sort();
+    Matches { hosts: hosts(host.as_ref()), path: without_last_slash(path), conditions }
+}
+
+fn hosts(wanted: Option<&Hosts>) -> Vec<HostPattern> {
+    let mut hosts: Vec<_> = wanted.map_or(&[][..], Hosts::as_slice).iter().map(pattern).collect();
+    hosts.sort();
+    if hosts.is_empty() { vec![HostPattern::Any] } else { hosts }
+}
+
+/// `/a/` and `/a` are the same prefix.
+fn without_last_slash(path: PathPattern) -> PathPattern {
+    match path {
+        PathPattern::Prefix(mut prefix) if prefix.len() > 1 && prefix.ends_with('/') => {
+            prefix.pop();
+            PathPattern::Prefix(prefix)
+        }
+        other => other,
     }
+}
+
+/// One rule for each host of a route.
+pub fn rules(id: RouteId, matches: &Matches) -> impl Iterator<Item = Rule> {
+    let Matches { hosts, path, conditions } = matches;
+    hosts.iter().map(move |host| Rule {
+        host: host.clone(),
+        path: path.clone(),
+        conditions: conditions.clone(),
+        route: id,
+    })
 }
 
 fn pattern(host: &Host) -> HostPattern {

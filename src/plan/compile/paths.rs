@@ -13,6 +13,7 @@ use crate::config::units::{Path, Pattern, pattern};
 use crate::config::{Fault, KeyPath, route};
 use crate::hygiene::path::normalize;
 use crate::plan::Rewrite;
+use crate::plan::rewrite::Expression;
 use crate::routing::{PathPattern, PathRegex};
 
 /// Which paths; all of them when nothing is said.
@@ -83,7 +84,7 @@ pub fn of_rewrite(
         route::Rewrite::Regex(RegexRewrite { regex, with }) => {
             let pattern = regex.anywhere();
             let with = replacement(path.key("with"), pattern, with, faults)?;
-            Some(Rewrite::Regex { pattern: pattern.clone(), with })
+            Some(Rewrite::Regex { pattern: Expression(pattern.clone()), with })
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::limit;
 use crate::plan::compile::headers::{self, Way};
 use crate::plan::compile::upstreams::Directory;
 use crate::plan::compile::{Names, deadlines, matching, paths, retries};
-use crate::plan::{Action, Forward, HeaderEdits, Route};
+use crate::plan::{Action, Forward, HeaderEdits, Matches, Route};
 use crate::routing::{PathPattern, RouteId, Rule};
 
 /// Routes and their rules, as far as they could be made.
@@ -35,12 +35,11 @@ pub fn compile(routes: &[route::Route], upstreams: &Directory<'_>, faults: &mut 
         let name = route.name.as_ref().map_or_else(|| format!("route-{}", index + 1).into(), Name::shared);
         names.add(&name, path.clone(), faults);
         let matched = paths::of_match(&path, route.r#match.path.as_ref(), faults);
+        let matches = matched.map(|path| matching::of_route(&route.r#match, path));
+        out.rules.extend(matches.iter().flat_map(|matches| matching::rules(RouteId(index), matches)));
+        out.names.push(name.clone());
         let mut desk = Desk { path, route, upstreams, faults };
-        out.planned.extend(desk.plan(name.clone(), matched.as_ref()));
-        out.names.push(name);
-        if let Some(matched) = matched {
-            out.rules.extend(matching::rules(RouteId(index), &route.r#match, matched));
-        }
+        out.planned.extend(desk.plan(name, matches));
     }
     out
 }
@@ -54,16 +53,17 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    fn plan(&mut self, name: Arc<str>, matched: Option<&PathPattern>) -> Option<Route> {
+    fn plan(&mut self, name: Arc<str>, matches: Option<Matches>) -> Option<Route> {
         let route = self.route;
         let request_headers =
             headers::of_route(&self.path, &route.request_headers, Way::Request, self.faults);
         let response_headers =
             headers::of_route(&self.path, &route.response_headers, Way::Response, self.faults);
-        let action = self.action(matched, &request_headers)?;
+        let action = self.action(matches.as_ref().map(|matches| &matches.path), &request_headers)?;
         let RouteLimits { body } = &route.limits;
         let body_bytes = body.map(|size| size.bytes());
-        Some(Route { name, action, body_bytes, request_headers, response_headers })
+        let matches = Box::new(matches?);
+        Some(Route { name, matches, action, body_bytes, request_headers, response_headers })
     }
 
     fn action(&mut self, matched: Option<&PathPattern>, request_headers: &HeaderEdits) -> Option<Action> {
