@@ -44,7 +44,17 @@ enum Command {
     /// Show how the running proxy is: its workers, and where it listens
     Status(Target),
     /// Have the running proxy read its configuration again: all of it, or nothing changes
-    Reload(Target),
+    Reload {
+        #[command(flatten)]
+        target: Target,
+        /// Go back by itself, unless `tetap confirm` is said within this time, such as 60s
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        confirm: Option<std::time::Duration>,
+    },
+    /// Stay with what was reloaded with --confirm
+    Confirm(Target),
+    /// Show what a reload would change in the running proxy, and what each change costs
+    Plan(Target),
     /// Have the running proxy go over to another executable, and back if that does worse
     Upgrade {
         #[command(flatten)]
@@ -112,7 +122,9 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
         Command::Run { file, .. } => return run(&file.config),
         Command::Check(file) => print(&check::check(&file.config)?),
         Command::Status(target) => remote::ask(&target, &Request::Status),
-        Command::Reload(target) => remote::ask(&target, &Request::Reload),
+        Command::Reload { target, confirm } => remote::ask(&target, &Request::Reload { confirm }),
+        Command::Confirm(target) => remote::ask(&target, &Request::Confirm),
+        Command::Plan(target) => remote::ask(&target, &Request::Plan),
         Command::Upgrade { target, binary } => remote::upgrade(&target, binary),
         Command::Stop(target) => remote::ask(&target, &Request::Stop),
         Command::Worker { .. } => work(),

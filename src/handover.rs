@@ -84,8 +84,8 @@ pub enum Happened {
     Health(WorkerId, bool, Tally),
     /// Somebody wants another executable.
     Upgrade(Ask, Executable),
-    /// Somebody wants what a running worker cannot change.
-    Swap(Ask),
+    /// Somebody wants what a running worker cannot change, with this configuration.
+    Swap(Ask, Words),
     /// Finish what is under way, and end. A second time: end at once.
     Stop,
     /// End at once.
@@ -309,8 +309,10 @@ impl Handover {
             Happened::Failed(id, why, usage) => self.dismiss(id, &why, usage, now, &mut deeds),
             Happened::Gone(id, how) => self.lose(id, &how, false, now, &mut deeds),
             Happened::Health(id, well, tally) => self.hear(id, well, tally, now, &mut deeds),
-            Happened::Upgrade(ask, executable) => self.change(ask, executable, true, now, &mut deeds),
-            Happened::Swap(ask) => self.change(ask, self.executable, false, now, &mut deeds),
+            Happened::Upgrade(ask, executable) => {
+                self.change(ask, executable, (true, Words::File), now, &mut deeds)
+            }
+            Happened::Swap(ask, words) => self.change(ask, self.executable, (false, words), now, &mut deeds),
             Happened::Stop => self.stop(now, &mut deeds),
             Happened::Quit => self.quit(now, &mut deeds),
             Happened::Time => self.pass(now, &mut deeds),
@@ -508,7 +510,7 @@ impl Handover {
         &mut self,
         ask: Ask,
         executable: Executable,
-        is_upgrade: bool,
+        (is_upgrade, words): (bool, Words),
         now: Moment,
         deeds: &mut Vec<Deed>,
     ) {
@@ -516,7 +518,7 @@ impl Handover {
             deeds.push(Deed::Tell(ask, Outcome::Failed(why.into(), false)));
             return;
         }
-        let candidate = self.spawn(executable, Words::File, now, deeds);
+        let candidate = self.spawn(executable, words, now, deeds);
         self.change = Some(Change { ask, candidate, executable, is_upgrade, stage: Stage::Coming });
     }
 

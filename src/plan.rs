@@ -265,6 +265,10 @@ pub struct Process {
     pub supervise: bool,
     /// The supervisor's socket for commands, if it was said where.
     pub control: Option<PathBuf>,
+    /// Who workers run as.
+    pub user: Option<String>,
+    /// The file is reloaded when it has changed.
+    pub watch: bool,
     /// From the start of a worker until it could serve.
     pub ready_timeout: Duration,
     /// How long an upgraded worker is looked at closely.

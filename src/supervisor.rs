@@ -8,13 +8,16 @@
 //! The sockets are never closed while anybody is to listen on them: a client that comes when there is no worker waits in a
 //! queue and is served by the next.
 
+mod change;
 pub mod child;
 pub mod control;
 pub mod held;
 mod signals;
 mod state;
 mod status;
+mod succeed;
 pub mod succession;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,12 +35,13 @@ use crate::handover::{
     Ask, Deed, Executable, Handover, Happened, Note, Outcome, Policy, Stand, Words as Text, WorkerId,
 };
 use crate::limits::{CONFIG_BYTES, KILL_GRACE, LAST_WORDS, WORDS};
-use crate::wire::{Found, Health, History, Order, PROTOCOL, Place, Report, Role, Settings, Wanted, frame};
+use crate::wire::{Health, History, Order, PROTOCOL, Place, Report, Role, Settings, Wanted, frame};
 use child::{Child, Prepared, Program, Word, Words, ending};
 use control::{Asked, Control, Reply, Request};
 use held::Held;
 use signals::{Caught, Signals};
-use state::Waiting;
+use state::{Trial, Waiting};
+use watch::Watch;
 
 /// What a supervisor begins with.
 #[derive(Debug)]
@@ -130,6 +134,12 @@ struct Supervisor {
     told: History,
     /// A reload that a worker is about to do.
     reloading: Option<Reloading>,
+    /// A configuration that is gone back from, unless it is confirmed.
+    trial: Option<Trial>,
+    /// Questions that a worker is to answer.
+    questions: BTreeMap<u64, (WorkerId, oneshot::Sender<Reply>)>,
+    /// The configuration's file, where it is watched.
+    watch: Watch,
     /// A reload was asked for by a signal while another change was under way.
     reload_pending: bool,
     asks: u64,
@@ -172,6 +182,7 @@ impl Supervisor {
         Ok(Supervisor {
             clock: Clock::start(),
             handover: Handover::new(policy(&settings), Executable(0), 0),
+            watch: Watch::of(&config),
             config,
             settings,
             applied,
@@ -183,6 +194,8 @@ impl Supervisor {
             history: History { reload_stands: true, ..History::default() },
             told: History::default(),
             reloading: None,
+            trial: None,
+            questions: BTreeMap::new(),
             reload_pending: false,
             succession: Succession::None,
             asks: 0,
@@ -195,40 +208,6 @@ impl Supervisor {
             asked: (asking, asked),
             events: mpsc::channel(WORDS),
         })
-    }
-
-    /// Signals are heard again as soon as there is somebody who hears them.
-    fn resume(socket: &OwnedFd) -> io::Result<Supervisor> {
-        let (state, descriptors) = succession::receive(socket)?;
-        let signals = Signals::new()?;
-        succession::unblock_signals()?;
-        let program = Program::held(descriptors.program, state.program);
-        let control =
-            state.control.zip(descriptors.control).map(|(path, socket)| Control::held(path, socket));
-        let texts = (state.applied.into(), state.before.into());
-        let mut this = Supervisor::with(signals, program, state.config, state.settings, texts, control)?;
-        this.handover = Handover::new(policy(&this.settings), Executable(0), state.last);
-        this.held = state
-            .held
-            .into_iter()
-            .zip(descriptors.held)
-            .map(|(place, held)| Held::new(place, held))
-            .collect();
-        (this.generation, this.history) = (state.generation, state.history);
-        for (left, socket) in state.children.into_iter().zip(descriptors.children) {
-            this.take_over(left, socket)?;
-        }
-        info!("tetap {} goes on as process {}", env!("CARGO_PKG_VERSION"), std::process::id());
-        this.reap(); // who has ended meanwhile
-        Ok(this)
-    }
-
-    fn take_over(&mut self, left: succession::Worker, socket: OwnedFd) -> io::Result<()> {
-        let (id, serves) = (WorkerId(left.id), left.serves);
-        let child = Child::resume(left, self.applied.clone(), socket, self.words.0.clone())?;
-        self.children.insert(id, child);
-        self.handover.resume(id, serves, self.clock.now());
-        Ok(())
     }
 
     fn begin(&mut self) {
@@ -248,100 +227,10 @@ impl Supervisor {
                 Some((id, word)) = self.words.1.recv() => self.hear(id, word),
                 Some(event) = self.events.1.recv() => self.note(event),
                 Some((request, reply)) = self.asked.1.recv() => self.requested(request, reply),
-                _ = self.ticks.tick() => self.ask_all(),
+                _ = self.ticks.tick() => self.tick(),
                 () = sleep(due) => self.happen(Happened::Time),
             }
         }
-    }
-
-    /// Becomes the program that it has gone over to, once nothing is under way that would be forgotten.
-    async fn succeed(&mut self) {
-        if !matches!(self.succession, Succession::Understood) || !self.is_quiet() {
-            return;
-        }
-        if succession::block_signals().is_err() {
-            return;
-        }
-        // What was caught before they were blocked is heard now; nothing else happens meanwhile but that words arrive.
-        let caught = tokio::time::timeout(Duration::from_millis(1), self.signals.next()).await;
-        if caught.is_err() && self.is_quiet() {
-            self.succession = Succession::None;
-            let failed = self.become_it();
-            error!("the supervisor stays as it is: {failed}");
-        }
-        let _ = succession::unblock_signals(); // it was possible a moment ago
-        if let Ok(caught) = caught {
-            self.catch(caught);
-        }
-    }
-
-    /// Nothing is under way that is not in a [`State`](succession::State), and nobody waits.
-    fn is_quiet(&self) -> bool {
-        let is_settled = |(id, child): (&WorkerId, &Child)| {
-            let stand = self.handover.stand(*id);
-            child.is_told()
-                && child.prepared.is_some()
-                && child.reaped.is_none()
-                && !child.silent
-                && matches!(stand, Some(Stand::Serving | Stand::Draining))
-        };
-        let nothing_waits = self.words.1.is_empty() && self.events.1.is_empty() && self.asked.1.is_empty();
-        nothing_waits
-            && self.waiting.is_empty()
-            && !self.is_changing()
-            && !self.reload_pending
-            && !self.handover.is_stopping()
-            && self.control.as_ref().is_none_or(Control::is_idle)
-            && self.children.iter().all(is_settled)
-    }
-
-    fn state(&self) -> Option<succession::State> {
-        let worker = |(id, child): (&WorkerId, &Child)| {
-            let serves = self.handover.stand(*id) == Some(Stand::Serving);
-            let Prepared { places, settings, text: _ } = child.prepared.clone()?;
-            Some(succession::Worker {
-                id: id.0,
-                pid: child.pid.as_raw_nonzero().get(),
-                serves,
-                version: child.version.clone(),
-                generation: child.generation,
-                closed: child.closed,
-                drained: child.drained,
-                places,
-                settings,
-            })
-        };
-        Some(succession::State {
-            revision: succession::State::revision(),
-            config: self.config.clone(),
-            settings: self.settings.clone(),
-            applied: self.applied.to_string(),
-            before: self.before.to_string(),
-            program: self.home(),
-            control: self.control.as_ref().map(|control| control.path.clone()),
-            generation: self.generation,
-            last: self.handover.last(),
-            history: self.history,
-            held: self.held.iter().map(|held| held.place.clone()).collect(),
-            children: self.children.iter().map(worker).collect::<Option<Vec<_>>>()?,
-        })
-    }
-
-    /// Returns only if it fails.
-    fn become_it(&self) -> io::Error {
-        let become_it = || -> io::Result<io::Error> {
-            let state = self.state().ok_or_else(|| io::Error::other("a worker is on its way"))?.to_bytes()?;
-            let (_, program) = self.programs.first_key_value().ok_or(io::ErrorKind::NotFound)?;
-            let descriptors = succession::Descriptors {
-                program: program.file(),
-                control: self.control.as_ref().map(Control::socket),
-                held: self.held.iter().map(Held::socket).collect(),
-                children: self.children.values().map(Child::socket).collect(),
-            };
-            let socket = succession::send(&state, &descriptors)?;
-            Ok(succession::become_it(&program.link(), &socket))
-        };
-        become_it().unwrap_or_else(|failed| failed)
     }
 
     fn catch(&mut self, caught: Caught) {
@@ -354,8 +243,8 @@ impl Supervisor {
                 info!("told to stop at once");
                 self.happen(Happened::Quit);
             }
-            Caught::Reload if self.is_changing() => self.reload_pending = true,
-            Caught::Reload => self.reload(None),
+            Caught::Reload if self.is_changing() => self.reload_pending = true, // and only once, however often it is said
+            Caught::Reload => self.reload(None, None),
             Caught::Upgrade => self.upgrade(None, None),
             Caught::Ended => self.reap(),
         }
@@ -371,7 +260,9 @@ impl Supervisor {
                 self.waiting.insert(ask, Waiting::for_the_end(reply));
                 self.happen(Happened::Stop);
             }
-            Request::Reload => self.reload(Some(reply)),
+            Request::Reload { confirm } => self.reload(confirm, Some(reply)),
+            Request::Confirm => drop(reply.send(self.confirm())),
+            Request::Plan => self.question(reply),
             Request::Upgrade { binary } => self.upgrade(binary, Some(reply)),
         }
     }
@@ -379,88 +270,6 @@ impl Supervisor {
     fn ask(&mut self) -> Ask {
         self.asks += 1;
         Ask(self.asks)
-    }
-
-    fn is_changing(&self) -> bool {
-        self.reloading.is_some() || self.handover.is_changing()
-    }
-
-    /// Why nothing can be changed now.
-    fn objection(&self) -> Option<&'static str> {
-        self.handover.objection().or(self.reloading.is_some().then_some("a reload is under way"))
-    }
-
-    fn reload(&mut self, reply: Option<oneshot::Sender<Reply>>) {
-        let ask = self.ask();
-        self.waiting.insert(ask, Waiting::reload(reply));
-        match (self.objection(), self.handover.active()) {
-            (None, Some(worker)) => {
-                self.generation += 1;
-                let generation = self.generation;
-                self.reloading = Some(Reloading { worker, ask, generation });
-                self.order(worker, Order::Reload { id: ask.0, generation, has_text: false });
-            }
-            (why, _) => self.tell(ask, Outcome::Failed(why.unwrap_or("no worker serves").into(), false)),
-        }
-    }
-
-    /// The worker says what came of it.
-    fn reloaded(&mut self, id: WorkerId, found: Found, prepared: Option<Prepared>) {
-        let Some(Reloading { ask, generation, .. }) = self.reloading.take_if(|reload| reload.worker == id)
-        else {
-            return;
-        };
-        match (found, prepared) {
-            (Found::Done(_), Some(prepared)) => {
-                self.go_over(id, prepared, generation);
-                self.tell(ask, Outcome::Done);
-            }
-            (Found::Done(_), None) => {
-                self.tell(ask, Outcome::Failed("it does not say what it serves by".into(), false));
-            }
-            (Found::NeedsSwap, _) => self.happen(Happened::Swap(ask)),
-            (Found::Refused { reason, usage }, _) => {
-                if let Some(child) = self.children.get_mut(&id) {
-                    child.opened.clear();
-                }
-                self.tell(ask, Outcome::Failed(reason, usage));
-            }
-        }
-    }
-
-    /// A worker serves by another configuration than before.
-    fn go_over(&mut self, id: WorkerId, prepared: Prepared, generation: u64) {
-        let Some(child) = self.children.get_mut(&id) else { return };
-        let before = child.prepared.replace(prepared);
-        child.generation = generation;
-        self.adopt(id);
-        let left = before.map(|before| self.left(&before.places)).unwrap_or_default();
-        self.order(id, Order::Release { places: left });
-    }
-
-    fn upgrade(&mut self, binary: Option<PathBuf>, reply: Option<oneshot::Sender<Reply>>) {
-        let ask = self.ask();
-        self.waiting.insert(ask, Waiting::upgrade(reply));
-        if let Some(why) = self.objection() {
-            return self.tell(ask, Outcome::Failed(why.into(), false));
-        }
-        let path = binary.unwrap_or_else(|| self.home());
-        match Program::open(&path) {
-            Ok(program) => {
-                let number = self.programs.keys().last().map_or(0, |last| last + 1);
-                self.programs.insert(number, program);
-                self.happen(Happened::Upgrade(ask, Executable(number)));
-            }
-            Err(error) => {
-                let why = format!("{}: {error}", path.display());
-                self.perform(Deed::Tell(ask, Outcome::Failed(why, false)));
-            }
-        }
-    }
-
-    /// Where the executable that runs came from.
-    fn home(&self) -> PathBuf {
-        self.programs.first_key_value().map(|(_, program)| program.path().to_owned()).unwrap_or_default()
     }
 
     /// Buries all who have ended, also those who were adopted because this is process 1.
@@ -483,6 +292,7 @@ impl Supervisor {
     /// It is gone, and has said all that it had to say.
     fn bury(&mut self, id: WorkerId) {
         let Some(child) = self.children.remove(&id) else { return };
+        self.questions.retain(|_, (worker, _)| *worker != id);
         let mut how = child.reaped.unwrap_or_else(|| "it could not be started".into());
         if let Some(drained) = child.drained {
             how = format!(
@@ -546,7 +356,8 @@ impl Supervisor {
                 let prepared = settings.and_then(|settings| prepared(places, settings, beside));
                 self.reloaded(id, found, prepared);
             }
-            Report::Estate { .. } | Report::Told { .. } => {}
+            Report::Told { id: question, found } => self.answer_question(question, found),
+            Report::Estate { .. } => {}
         }
     }
 
@@ -615,6 +426,15 @@ impl Supervisor {
         self.happen(Happened::Health(id, health.well, tally));
     }
 
+    fn tick(&mut self) {
+        self.ask_all();
+        self.end_trial();
+        if self.settings.watch && self.watch.has_changed(&self.config) {
+            info!("{} has changed", self.config.display());
+            self.catch(Caught::Reload);
+        }
+    }
+
     fn ask_all(&mut self) {
         self.asks += 1;
         self.serving().for_each(|child| child.ask(self.asks));
@@ -631,7 +451,7 @@ impl Supervisor {
     fn catch_up(&mut self) {
         if self.reload_pending && !self.is_changing() && self.exit.is_none() {
             self.reload_pending = false;
-            self.reload(None);
+            self.reload(None, None);
         }
         let is_draining = |(_, stand): &(WorkerId, Stand)| *stand == Stand::Draining;
         let draining = self.handover.workers().filter(is_draining).count() as u64;
@@ -690,7 +510,8 @@ impl Supervisor {
         beside: bool,
     ) -> io::Result<()> {
         let program = self.programs.get(&executable.0).ok_or(io::ErrorKind::NotFound)?;
-        let child = Child::start(id, program, &self.config, self.words.0.clone())?;
+        let user = self.settings.user.as_deref().map(child::user).transpose()?;
+        let child = Child::start(id, program, &self.config, user, self.words.0.clone())?;
         self.generation += 1;
         let child = self.children.entry(id).or_insert(child);
         child.generation = self.generation;
@@ -741,39 +562,14 @@ impl Supervisor {
 
     fn tell(&mut self, ask: Ask, outcome: Outcome) {
         let Some(waiting) = self.waiting.remove(&ask) else { return };
-        waiting.count(&outcome, &mut self.history);
-        let sockets = self.held.len();
-        waiting.answer(&outcome, sockets);
-        self.children
-            .values()
-            .for_each(|child| child.order(Order::News { history: self.history }, Vec::new()));
-    }
-
-    /// The supervisor's own program is this one from now on, if that understands what this one leaves.
-    fn settle(&mut self, executable: Executable) {
-        self.programs.retain(|number, _| *number == executable.0);
-        self.succession = match self.examine() {
-            Ok(examiner) => Succession::Examined(examiner),
-            Err(error) => {
-                warn!("the supervisor stays as it is, with workers of the new version: {error}");
-                Succession::None
-            }
-        };
-    }
-
-    fn examine(&self) -> io::Result<u32> {
-        let state = self.state().ok_or_else(|| io::Error::other("a worker is on its way"))?.to_bytes()?;
-        let (_, program) = self.programs.first_key_value().ok_or(io::ErrorKind::NotFound)?;
-        Ok(succession::examine(&program.link(), &state)?.id())
-    }
-
-    fn examined(&mut self, understood: bool) {
-        self.succession = if understood { Succession::Understood } else { Succession::None };
-        if !understood {
-            warn!(
-                "the supervisor stays as it is, with workers of the new version: that does not understand its state"
-            );
+        if waiting.is_upgrade() && outcome != Outcome::Done {
+            let running = self.programs.first_key_value().map(|(number, _)| *number);
+            self.programs.retain(|number, _| Some(*number) == running);
         }
+        waiting.count(&outcome, &mut self.history);
+        self.note_trial(&waiting, &outcome);
+        waiting.answer(&outcome, self.held.len());
+        self.catch_up();
     }
 
     fn remark(&mut self, note: &Note) {

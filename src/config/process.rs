@@ -46,6 +46,12 @@ pub struct Process {
     /// The unix socket at which commands reach the supervisor. Its folder is the supervisor's alone (mode 0700), and is
     /// made if it is missing. Left out, one in the system's folder for such files, after the configuration's path.
     pub control: Option<FilePath>,
+    /// Who the workers run as: a user's name. The supervisor, which opens the sockets, goes on as who started it, and that
+    /// must be root. Left out, workers run as the supervisor does.
+    #[schemars(length(min = 1, max = 64))]
+    pub user: Option<String>,
+    /// Reload when this file has changed. It is looked at once a second.
+    pub watch: bool,
     /// How long a new worker may take until it is ready. After it, it is ended, and nothing has changed.
     pub ready_timeout: Duration,
     /// How long an upgraded worker is watched. If it crashes meanwhile, does not answer its own requests, or fails clearly
@@ -68,6 +74,9 @@ impl Default for Process {
             threads: None,
             supervise: true,
             control: None,
+            user: None,
+            // Who edits a file in place would be surprised.
+            watch: false,
             // Endpoints are waited for at most ten seconds; a name server that hangs takes some more.
             ready_timeout: Duration::from_secs(30),
             // What a new version does wrong shows in its first requests; nobody likes to wait longer for a command.

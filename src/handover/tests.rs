@@ -313,14 +313,14 @@ fn two_changes_at_a_time_are_one_too_many() {
     play.upgrade(8);
     assert_eq!(play.outcome(8), Some(&failed("another hand-over is under way")));
     play.comes(2);
-    play.happens(Happened::Swap(Ask(9)));
+    play.happens(Happened::Swap(Ask(9), Words::File));
     assert_eq!(play.outcome(9), Some(&failed("another hand-over is under way")));
 }
 
 #[test]
 fn a_swap_is_over_when_the_new_one_serves() {
     let mut play = Play::serving();
-    play.happens(Happened::Swap(Ask(7)));
+    play.happens(Happened::Swap(Ask(7), Words::File));
     assert_eq!(play.started[&WorkerId(2)], (OLD, Words::File));
     play.comes(2);
     assert_eq!(play.outcome(7), Some(&Outcome::Done));
@@ -331,7 +331,7 @@ fn a_swap_is_over_when_the_new_one_serves() {
 fn old_workers_do_not_pile_up() {
     let mut play = Play::serving();
     for nth in 2..6 {
-        play.happens(Happened::Swap(Ask(nth)));
+        play.happens(Happened::Swap(Ask(nth), Words::File));
         play.comes(nth);
     }
     assert_eq!(play.cut, [WorkerId(1), WorkerId(2)]);
@@ -404,7 +404,7 @@ fn whatever_happens_somebody_serves_or_is_on_the_way() {
                 }
                 1 => {
                     asked += 1;
-                    play.happens(Happened::Swap(Ask(asked)));
+                    play.happens(Happened::Swap(Ask(asked), Words::File));
                 }
                 2 => play.goes(some(&mut random), "signal 9"),
                 3 => play.happens(Happened::Failed(WorkerId(some(&mut random)), "no".into(), random.bool())),

@@ -85,20 +85,25 @@ fn plan_process(path: &KeyPath, process: &process::Process, faults: &mut Vec<Fau
         threads,
         supervise,
         control,
+        user,
+        watch,
         ready_timeout,
         probation,
         max_generations,
         lame_duck,
         drain_timeout,
     } = process;
-    if control.is_some() && !supervise {
-        let fault = Fault::new(path.key("control"), "this without a supervisor", "it with supervise: true");
+    let needs_supervisor = [("control", control.is_some()), ("user", user.is_some()), ("watch", *watch)];
+    for (key, _) in needs_supervisor.into_iter().filter(|(_, is_set)| *is_set && !supervise) {
+        let fault = Fault::new(path.key(key), "this without a supervisor", "it with supervise: true");
         faults.push(fault.at_key());
     }
     Process {
         threads: *threads,
         supervise: *supervise,
         control: control.as_ref().map(|path| path.0.clone()),
+        user: user.clone(),
+        watch: *watch,
         ready_timeout: ready_timeout.as_std(),
         probation: probation.as_std(),
         max_generations: *max_generations,

@@ -19,6 +19,7 @@ use super::worker::{RunError, open_access_log};
 use crate::clock::Duration;
 use crate::limits::FIRST_ROUND;
 use crate::observe::access_log::AccessLog;
+use crate::plan::diff::{Changes, diff};
 use crate::plan::{self, AccessLogOutput, Plan};
 use crate::runtime::{Snapshot, tasks};
 use crate::wire::Channel;
@@ -37,8 +38,15 @@ pub struct Reload {
 
 /// What came of it.
 pub enum Outcome {
-    /// This text is served by.
-    Done(String, Arc<Snapshot>),
+    /// It is served by.
+    Done {
+        /// What was read.
+        text: String,
+        /// What is other than before.
+        changes: Changes,
+        /// What was made of it.
+        next: Arc<Snapshot>,
+    },
     /// It takes another process.
     NeedsSwap,
     /// The process is ending, and it was not done.
@@ -66,7 +74,11 @@ impl Reload {
         };
         let access_log = access_log(&life, last.plan(), &plan)?;
         let (before, metrics) = (last.clone(), life.runtime.metrics().clone());
-        let next = aside(move || Arc::new(before.succeed(plan, generation, &metrics))).await?;
+        let succeed = move || {
+            let changes = diff(before.plan(), &plan);
+            (changes, Arc::new(before.succeed(plan, generation, &metrics)))
+        };
+        let (changes, next) = aside(succeed).await?;
         life.runtime.prepare(&next);
         tasks::first_round(&next, FIRST_ROUND).await;
         let outcome = go_over(&life, &next, opened, access_log).await;
@@ -75,8 +87,17 @@ impl Reload {
         }
         outcome?;
         clear_up(last);
-        Ok(Outcome::Done(text, next))
+        Ok(Outcome::Done { text, changes, next })
     }
+}
+
+/// What a reload would change.
+///
+/// # Errors
+/// It would be refused.
+pub async fn foresee(life: &Life, config: PathBuf) -> Result<Changes, Refusal> {
+    let present = life.runtime.snapshot();
+    aside(move || Ok(diff(present.plan(), &read(&config, None)?.1))).await?
 }
 
 fn read(config: &Path, text: Option<String>) -> Result<(String, Plan), Refusal> {

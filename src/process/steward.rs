@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use log::{error, info, warn};
 use parking_lot::Mutex;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -28,11 +28,12 @@ use super::assignment::{self, Assignment, Orders, Parcel, Refusal};
 use super::doors::Unopened;
 use super::life::Life;
 use super::places;
-use super::reload::{Outcome, Reload};
+use super::reload::{self, Outcome, Reload};
 use super::worker::{RunError, Worker};
 use crate::clock::{Duration, Instant};
-use crate::limits::ORDERS;
+use crate::limits::{CONTROL_CONNECTIONS, ORDERS};
 use crate::observe::metrics::Events;
+use crate::plan::diff::Changes;
 use crate::plan::{Address, Plan};
 use crate::sockets::Unlink;
 use crate::wire::{Channel, Drained, Found, Health, History, Order, Place, Report, Role, Settings, frame};
@@ -78,7 +79,8 @@ pub fn settings(plan: &Plan) -> Settings {
         lame_duck: process.lame_duck,
         max_generations: process.max_generations,
         threads: process.threads,
-        ..Settings::default()
+        watch: process.watch,
+        user: process.user.clone(),
     }
 }
 
@@ -182,6 +184,7 @@ impl Duty {
                     let text = has_text.then(|| assignment::text_of(beside)).transpose();
                     self.reload(id, generation, text, channel, &mut tasks).await?;
                 }
+                Order::Plan { id } => tasks.plan(self, channel, id),
                 order @ (Order::Sockets { .. } | Order::Bound { .. }) => tasks.pass_on((order, beside)),
                 Order::Release { .. } => self.release().await,
                 Order::News { history } => self.life.runtime.metrics().tell(&counts(&history)),
@@ -264,6 +267,7 @@ impl Duty {
 #[derive(Default)]
 struct Tasks {
     answering: Option<AbortOnDropHandle<()>>,
+    planning: Vec<AbortOnDropHandle<()>>,
     reloading: Option<(mpsc::Sender<Parcel>, AbortOnDropHandle<()>)>,
 }
 
@@ -273,6 +277,15 @@ impl Tasks {
         if self.answering.as_ref().is_none_or(|answering| answering.is_finished()) {
             let answer = answer(life.clone(), channel.clone(), id);
             self.answering = Some(AbortOnDropHandle::new(tokio::spawn(answer)));
+        }
+    }
+
+    /// As [`answer`](Tasks::answer).
+    fn plan(&mut self, duty: &Duty, channel: &Arc<Channel>, id: u64) {
+        self.planning.retain(|planning| !planning.is_finished());
+        if self.planning.len() < CONTROL_CONNECTIONS {
+            let plan = plan_and_tell(id, duty.config.clone(), duty.life.clone(), channel.clone());
+            self.planning.push(AbortOnDropHandle::new(tokio::spawn(plan)));
         }
     }
 
@@ -297,7 +310,9 @@ impl Tasks {
 
 async fn reload_and_tell(id: u64, reload: Reload, channel: Arc<Channel>, mut orders: mpsc::Receiver<Parcel>) {
     let told = match reload.perform(&channel, &mut orders).await {
-        Ok(Outcome::Done(text, snapshot)) => tell_reloaded(&channel, id, &text, snapshot.plan()).await,
+        Ok(Outcome::Done { text, changes, next }) => {
+            tell_reloaded(&channel, id, &text, &changes, next.plan()).await
+        }
         Ok(Outcome::NeedsSwap) => tell(&channel, id, Found::NeedsSwap).await,
         Ok(Outcome::Over) => Ok(()),
         Err(Refusal { reason, usage }) => tell(&channel, id, Found::Refused { reason, usage }).await,
@@ -307,10 +322,29 @@ async fn reload_and_tell(id: u64, reload: Reload, channel: Arc<Channel>, mut ord
     }
 }
 
-async fn tell_reloaded(channel: &Channel, id: u64, text: &str, plan: &Plan) -> io::Result<()> {
-    let (found, places, settings) = (Found::Done(Value::Null), places_of(plan), Some(settings(plan)));
+async fn tell_reloaded(
+    channel: &Channel,
+    id: u64,
+    text: &str,
+    changes: &Changes,
+    plan: &Plan,
+) -> io::Result<()> {
+    let (found, places, settings) = (Found::Done(told(changes)), places_of(plan), Some(settings(plan)));
     let text = as_file(text)?;
     channel.send(&Report::Reloaded { id, found, places, settings }, &[text.as_fd()]).await
+}
+
+/// What changes, for people and for programs.
+fn told(changes: &Changes) -> Value {
+    json!({"text": changes.to_string(), "report": changes})
+}
+
+async fn plan_and_tell(id: u64, config: PathBuf, life: Arc<Life>, channel: Arc<Channel>) {
+    let found = match reload::foresee(&life, config).await {
+        Ok(changes) => Found::Done(told(&changes)),
+        Err(Refusal { reason, usage }) => Found::Refused { reason, usage },
+    };
+    let _ = channel.send(&Report::Told { id, found }, &[]).await; // who asked may be gone
 }
 
 async fn refuse(channel: &Channel, id: u64, reason: String) -> io::Result<()> {

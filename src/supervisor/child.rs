@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use log::warn;
+use nix::unistd::User;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -62,10 +63,13 @@ impl Program {
     }
 
     /// A process of this program; the other end of the socket is its standard input.
-    fn spawn(&self, config: &Path, socket: OwnedFd) -> io::Result<Pid> {
+    fn spawn(&self, config: &Path, user: Option<User>, socket: OwnedFd) -> io::Result<Pid> {
         let mut command = Command::new(self.link());
         // A group of its own: what a terminal sends to this process is not meant for its workers.
         command.arg0("tetap").arg("worker").arg(config).stdin(Stdio::from(socket)).process_group(0);
+        if let Some(user) = user {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw()); // and in no other group
+        }
         let child = command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => io::Error::other("it is a script, or what loads it is missing"),
             _ => error,
@@ -73,6 +77,15 @@ impl Program {
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         id.ok_or_else(|| io::Error::other("it has no process id"))
     }
+}
+
+/// Who a worker is to run as.
+///
+/// # Errors
+/// There is no such user.
+pub fn user(name: &str) -> io::Result<User> {
+    let found = User::from_name(name)?;
+    found.ok_or_else(|| io::Error::other(format!("process.user: there is no user {name:?} on this machine")))
 }
 
 /// What a worker has said of the configuration that it serves by.
@@ -139,9 +152,15 @@ impl Child {
     ///
     /// # Errors
     /// It is nothing that can be started.
-    pub fn start(id: WorkerId, program: &Program, config: &Path, words: Words) -> io::Result<Child> {
+    pub fn start(
+        id: WorkerId,
+        program: &Program,
+        config: &Path,
+        user: Option<User>,
+        words: Words,
+    ) -> io::Result<Child> {
         let (here, there) = wire::pair()?;
-        let pid = program.spawn(config, there)?;
+        let pid = program.spawn(config, user, there)?;
         Child::converse(id, pid, here, words)
     }
 

@@ -31,7 +31,15 @@ pub enum Request {
     /// Finish what is under way, and end. Answered by the end.
     Stop,
     /// Read the configuration again.
-    Reload,
+    Reload {
+        /// Go back from it, unless it is confirmed so soon.
+        #[serde(default)]
+        confirm: Option<Duration>,
+    },
+    /// Stay with the configuration that was last reloaded.
+    Confirm,
+    /// What a reload would change.
+    Plan,
     /// Run another executable.
     Upgrade {
         /// Which one; left out, the one that is now at the path that the running one came from.

@@ -1,17 +1,21 @@
 //! Who waits for the outcome of what he asked for, and what he is told.
 
+use std::sync::Arc;
+
 use log::{error, info};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::control::Reply;
-use crate::clock::Instant;
-use crate::handover::Outcome;
+use crate::clock::{Duration, Instant};
+use crate::handover::{Outcome, Words};
 use crate::wire::{Drained, History};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Reload,
+    /// To the configuration before the last.
+    Return,
     Upgrade,
     End,
 }
@@ -23,16 +27,62 @@ pub struct Waiting {
     reply: Option<oneshot::Sender<Reply>>,
     began: Instant,
     drained: Vec<Drained>,
+    /// It is gone back from, unless confirmed so soon; to this text.
+    confirm: Option<(Duration, Arc<str>)>,
+    /// What the worker has said of it.
+    changes: Value,
+}
+
+/// A configuration that is served by for the time being.
+#[derive(Debug)]
+pub struct Trial {
+    /// Until then.
+    pub until: Instant,
+    /// Served by after that.
+    pub text: Arc<str>,
 }
 
 impl Waiting {
     fn new(what: What, reply: Option<oneshot::Sender<Reply>>) -> Waiting {
-        Waiting { what, reply, began: Instant::now(), drained: Vec::new() }
+        let (drained, confirm, changes) = (Vec::new(), None, Value::Null);
+        Waiting { what, reply, began: Instant::now(), drained, confirm, changes }
     }
 
     /// For another configuration.
     pub fn reload(reply: Option<oneshot::Sender<Reply>>) -> Waiting {
         Waiting::new(What::Reload, reply)
+    }
+
+    /// For another configuration, which is gone back from to this text, unless it is confirmed so soon.
+    pub fn on_trial(self, span: Duration, text: Arc<str>) -> Waiting {
+        Waiting { confirm: Some((span, text)), ..self }
+    }
+
+    /// For the configuration that was there before one that nobody has confirmed.
+    pub fn return_from_trial() -> Waiting {
+        Waiting::new(What::Return, None)
+    }
+
+    /// Whether it is for another executable.
+    pub fn is_upgrade(&self) -> bool {
+        self.what == What::Upgrade
+    }
+
+    /// Whether it is for another configuration, and what the trial is that begins if it is done.
+    pub fn trial(&self) -> Option<Option<Trial>> {
+        let begin =
+            |(span, text): &(Duration, Arc<str>)| Trial { until: Instant::now() + *span, text: text.clone() };
+        matches!(self.what, What::Reload | What::Return).then(|| self.confirm.as_ref().map(begin))
+    }
+
+    /// By which configuration another worker would do it.
+    pub fn words(&self) -> Words {
+        if self.what == What::Return { Words::Before } else { Words::File }
+    }
+
+    /// What the worker says of it.
+    pub fn say(&mut self, changes: Value) {
+        self.changes = changes;
     }
 
     /// For another executable.
@@ -57,7 +107,8 @@ impl Waiting {
                 history.reloads += 1;
                 history.reload_stands = true;
             }
-            (What::Reload, _) => {
+            // Done or not, what is served by is not what the file says.
+            (What::Reload | What::Return, _) => {
                 history.reloads_refused += 1;
                 history.reload_stands = false;
             }
@@ -88,11 +139,26 @@ impl Waiting {
     fn message(&self, outcome: &Outcome) -> String {
         let (done, undone) = match self.what {
             What::Reload => ("reloaded", "not reloaded, and nothing has changed"),
+            What::Return => (
+                "nobody has confirmed the last reload: the configuration from before serves again",
+                "nobody has confirmed the last reload, but it cannot be gone back from",
+            ),
             What::Upgrade => ("upgraded", "not upgraded, and nothing has changed"),
             What::End => ("stopped", "not stopped"),
         };
         match outcome {
-            Outcome::Done => format!("{done} in {:.1?}", self.began.elapsed()),
+            Outcome::Done => {
+                let mut message = format!("{done} in {:.1?}", self.began.elapsed());
+                if let Some(changes) = self.changes["text"].as_str() {
+                    message = format!("{message}: {changes}");
+                }
+                if let Some((span, _)) = &self.confirm {
+                    message = format!(
+                        "{message}\ngone back from in {span:?}, unless `tetap confirm` is said before"
+                    );
+                }
+                message
+            }
             // Diagnostics begin with their file and line, each on a line of its own, so that editors find them.
             Outcome::Failed(why, true) => format!("{undone}:\n{why}"),
             Outcome::Failed(why, false) => format!("{undone}: {why}"),
@@ -114,6 +180,7 @@ impl Waiting {
         json!({
             "outcome": name,
             "reason": why,
+            "changes": self.changes["report"],
             "adopted": sockets,
             "drained": sum(|drained| drained.drained),
             "forced": sum(|drained| drained.forced),

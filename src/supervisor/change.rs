@@ -1,0 +1,182 @@
+//! What operators ask for: another configuration, another executable. One at a time.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::child::{Prepared, Program};
+use super::control::Reply;
+use super::state::{Trial, Waiting};
+use super::{Reloading, Supervisor};
+use crate::clock::{Duration, Instant};
+use crate::handover::{Deed, Executable, Happened, Outcome, Words, WorkerId};
+use crate::wire::{Found, Order, frame};
+
+impl Supervisor {
+    pub(super) fn is_changing(&self) -> bool {
+        self.reloading.is_some() || self.handover.is_changing()
+    }
+
+    /// Why nothing can be changed now.
+    pub(super) fn objection(&self) -> Option<&'static str> {
+        self.handover.objection().or(self.reloading.is_some().then_some("a reload is under way"))
+    }
+
+    /// Why there can be no other executable now.
+    fn objection_to_upgrade(&self) -> Option<&'static str> {
+        self.objection().or(self.trial.is_some().then_some("a reload waits to be confirmed"))
+    }
+
+    /// `confirm`: it is gone back from, unless it is confirmed so soon.
+    pub(super) fn reload(&mut self, confirm: Option<Duration>, reply: Option<oneshot::Sender<Reply>>) {
+        let waiting = Waiting::reload(reply);
+        let last_confirmed = || self.trial.as_ref().map_or(&self.applied, |trial| &trial.text).clone();
+        let waiting = match confirm {
+            Some(span) => waiting.on_trial(span, last_confirmed()),
+            None => waiting,
+        };
+        self.watch.read(&self.config);
+        self.have_reloaded(waiting, None);
+    }
+
+    /// `text`: by this, and not by what the file says.
+    fn have_reloaded(&mut self, waiting: Waiting, text: Option<Arc<str>>) {
+        let ask = self.ask();
+        self.waiting.insert(ask, waiting);
+        match (self.objection(), self.handover.active()) {
+            (None, Some(worker)) => {
+                self.generation += 1;
+                let (id, generation, has_text) = (ask.0, self.generation, text.is_some());
+                let file =
+                    text.map(|text| frame::in_memory("tetap-configuration", text.as_bytes())).transpose();
+                let Ok(file) = file else {
+                    return self.tell(ask, Outcome::Failed("there is no memory left".into(), false));
+                };
+                self.reloading = Some(Reloading { worker, ask, generation });
+                if let Some(child) = self.children.get(&worker) {
+                    let beside = file.into_iter().map(OwnedFd::from).collect();
+                    child.order(Order::Reload { id, generation, has_text }, beside);
+                }
+            }
+            (why, _) => self.tell(ask, Outcome::Failed(why.unwrap_or("no worker serves").into(), false)),
+        }
+    }
+
+    /// What was done by a reload is kept, or is kept for the time being.
+    pub(super) fn note_trial(&mut self, waiting: &Waiting, outcome: &Outcome) {
+        if let (Some(trial), Outcome::Done) = (waiting.trial(), outcome) {
+            self.trial = trial;
+        }
+    }
+
+    pub(super) fn confirm(&mut self) -> Reply {
+        match self.trial.take() {
+            Some(_) => Reply { done: true, message: "confirmed".into(), ..Reply::default() },
+            None => Reply::refused("there is nothing to confirm"),
+        }
+    }
+
+    /// Goes back, when the time for it has come, and nothing else is under way.
+    pub(super) fn end_trial(&mut self) {
+        let is_over = |trial: &mut Trial| Instant::now() >= trial.until;
+        if self.objection().is_none()
+            && let Some(trial) = self.trial.take_if(is_over)
+        {
+            self.before = trial.text.clone(); // for the case that it takes another process
+            self.have_reloaded(Waiting::return_from_trial(), Some(trial.text));
+        }
+    }
+
+    /// Has the worker say what a reload would change.
+    pub(super) fn question(&mut self, reply: oneshot::Sender<Reply>) {
+        let id = self.ask().0;
+        match self.handover.active().filter(|_| self.objection().is_none()) {
+            Some(worker) => {
+                self.questions.insert(id, (worker, reply));
+                self.order(worker, Order::Plan { id });
+            }
+            None => {
+                let why = self.objection().unwrap_or("no worker serves");
+                let _ = reply.send(Reply::refused(why)); // who asked may have gone
+            }
+        }
+    }
+
+    pub(super) fn answer_question(&mut self, question: u64, found: Found) {
+        let Some((_, reply)) = self.questions.remove(&question) else { return };
+        let answer = match found {
+            Found::Done(mut told) => {
+                let message = told["text"].as_str().unwrap_or_default().to_owned();
+                Reply { done: true, message, report: told["report"].take(), usage: false }
+            }
+            Found::NeedsSwap => Reply::refused("it is not known"),
+            Found::Refused { reason, usage } => Reply { usage, ..Reply::refused(reason) },
+        };
+        let _ = reply.send(answer); // who asked may have gone
+    }
+
+    /// The worker says what came of it.
+    pub(super) fn reloaded(&mut self, id: WorkerId, found: Found, prepared: Option<Prepared>) {
+        let Some(Reloading { ask, generation, .. }) = self.reloading.take_if(|reload| reload.worker == id)
+        else {
+            return;
+        };
+        match (found, prepared) {
+            (Found::Done(changes), Some(prepared)) => {
+                self.go_over(id, prepared, generation);
+                self.waiting.get_mut(&ask).into_iter().for_each(|waiting| waiting.say(changes.clone()));
+                self.tell(ask, Outcome::Done);
+            }
+            (Found::Done(_), None) => {
+                self.tell(ask, Outcome::Failed("it does not say what it serves by".into(), false));
+            }
+            (Found::NeedsSwap, _) => {
+                let words = self.waiting.get(&ask).map_or(Words::File, Waiting::words);
+                self.happen(Happened::Swap(ask, words));
+            }
+            (Found::Refused { reason, usage }, _) => {
+                if let Some(child) = self.children.get_mut(&id) {
+                    child.opened.clear();
+                }
+                self.tell(ask, Outcome::Failed(reason, usage));
+            }
+        }
+    }
+
+    /// A worker serves by another configuration than before.
+    pub(super) fn go_over(&mut self, id: WorkerId, prepared: Prepared, generation: u64) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        let before = child.prepared.replace(prepared);
+        child.generation = generation;
+        self.adopt(id);
+        let left = before.map(|before| self.left(&before.places)).unwrap_or_default();
+        self.order(id, Order::Release { places: left });
+    }
+
+    pub(super) fn upgrade(&mut self, binary: Option<PathBuf>, reply: Option<oneshot::Sender<Reply>>) {
+        let ask = self.ask();
+        self.waiting.insert(ask, Waiting::upgrade(reply));
+        if let Some(why) = self.objection_to_upgrade() {
+            return self.tell(ask, Outcome::Failed(why.into(), false));
+        }
+        let path = binary.unwrap_or_else(|| self.home());
+        match Program::open(&path) {
+            Ok(program) => {
+                let number = self.programs.keys().last().map_or(0, |last| last + 1);
+                self.programs.insert(number, program);
+                self.happen(Happened::Upgrade(ask, Executable(number)));
+            }
+            Err(error) => {
+                let why = format!("{}: {error}", path.display());
+                self.perform(Deed::Tell(ask, Outcome::Failed(why, false)));
+            }
+        }
+    }
+
+    /// Where the executable that runs came from.
+    pub(super) fn home(&self) -> PathBuf {
+        self.programs.first_key_value().map(|(_, program)| program.path().to_owned()).unwrap_or_default()
+    }
+}
