@@ -11,6 +11,8 @@
 pub mod child;
 pub mod control;
 pub mod held;
+pub mod lent;
+pub mod service;
 mod signals;
 mod state;
 mod status;
@@ -35,6 +37,8 @@ use crate::wire::{Health, History, Order, PROTOCOL, Place, Report, Role, Setting
 use child::{Child, Prepared, Program, Word, Words, ending};
 use control::{Asked, Control, Reply, Request};
 use held::Held;
+use lent::Lent;
+use service::Service;
 use signals::{Caught, Signals};
 use state::Waiting;
 
@@ -58,8 +62,9 @@ pub struct Start {
 /// # Errors
 /// It could not even begin.
 pub fn run(start: Start) -> io::Result<u8> {
+    let lent = Lent::from_environment(); // before the runtime, which may have threads
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Ok(Supervisor::new(start)?.supervise().await) })
+    runtime.block_on(async { Ok(Supervisor::new(start, lent)?.supervise().await) })
 }
 
 /// What comes from elsewhere.
@@ -90,6 +95,8 @@ struct Supervisor {
     reload_pending: bool,
     asks: u64,
     control: Option<PathBuf>,
+    lent: Lent,
+    service: Service,
     exit: Option<u8>,
     signals: Signals,
     ticks: Interval,
@@ -99,7 +106,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(start: Start) -> io::Result<Supervisor> {
+    fn new(start: Start, lent: Lent) -> io::Result<Supervisor> {
         let Start { config, text, settings, control, control_needed } = start;
         let signals = Signals::new()?;
         let executable = std::env::current_exe()?;
@@ -122,6 +129,8 @@ impl Supervisor {
             reload_pending: false,
             asks: 0,
             control,
+            lent,
+            service: Service::from_environment(),
             exit: None,
             signals,
             ticks: interval(Duration::from_secs(1)),
@@ -145,6 +154,7 @@ impl Supervisor {
                 Some(event) = self.events.1.recv() => self.note(event),
                 Some((request, reply)) = self.asked.recv() => self.requested(request, reply),
                 _ = self.ticks.tick() => self.ask_all(),
+                () = self.service.due() => self.service.beat(),
                 () = sleep(due) => self.happen(Happened::Time),
             }
         }
@@ -190,12 +200,14 @@ impl Supervisor {
     fn reload(&mut self, reply: Option<oneshot::Sender<Reply>>) {
         let ask = self.ask();
         self.waiting.insert(ask, Waiting::reload(reply));
+        self.service.reloading();
         self.happen(Happened::Swap(ask));
     }
 
     fn upgrade(&mut self, binary: Option<PathBuf>, reply: Option<oneshot::Sender<Reply>>) {
         let ask = self.ask();
         self.waiting.insert(ask, Waiting::upgrade(reply));
+        self.service.reloading();
         let path = binary.unwrap_or_else(|| self.home());
         match Program::open(&path) {
             Ok(program) => {
@@ -305,12 +317,18 @@ impl Supervisor {
         }
     }
 
-    fn open_for(&mut self, id: WorkerId, wanted: Vec<Wanted>) {
+    fn open_for(&mut self, id: WorkerId, mut wanted: Vec<Wanted>) {
         let is_leaving = |(other, child): (&WorkerId, &Child)| *other != id && !child.closed;
         let patient = self.children.iter().any(is_leaving);
         let events = self.events.0.clone();
+        let lent = self.lent.give(&mut wanted);
         tokio::spawn(async move {
-            let opened = held::open(&wanted, patient).await;
+            let opened = match lent {
+                Ok(lent) => held::open(&wanted, patient)
+                    .await
+                    .map(|opened| [lent, opened].into_iter().flatten().collect()),
+                Err(failed) => Err(failed),
+            };
             let _ = events.send(Event::Opened(id, opened)).await; // the process may be ending
         });
     }
@@ -365,6 +383,9 @@ impl Supervisor {
     }
 
     fn happen(&mut self, happened: Happened) {
+        if matches!(happened, Happened::Stop | Happened::Quit) {
+            self.service.stopping();
+        }
         for deed in self.handover.handle(happened, self.clock.now()) {
             self.perform(deed);
         }
@@ -464,6 +485,9 @@ impl Supervisor {
         waiting.count(&outcome, &mut self.history);
         let sockets = self.held.len();
         waiting.answer(&outcome, sockets);
+        if self.waiting.is_empty() {
+            self.service.reloaded();
+        }
         self.children
             .values()
             .for_each(|child| child.order(Order::News { history: self.history }, Vec::new()));
@@ -479,8 +503,12 @@ impl Supervisor {
             Note::Crashed(..) => {
                 self.history.crashes += 1;
                 error!("{note}");
+                self.service.status(&note.to_string());
             }
-            Note::Serves(_) => info!("{note} by {}", self.config.display()),
+            Note::Serves(_) => {
+                info!("{note} by {}", self.config.display());
+                self.service.ready();
+            }
             Note::Drained(..) => info!("{note}"),
             Note::Hangs(_) | Note::TooMany(_) => warn!("{note}"),
         }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::held::Held;
+use super::service;
 use crate::clock::Instant;
 use crate::handover::WorkerId;
 use crate::limits::ORDERS;
@@ -54,6 +55,9 @@ impl Program {
         let mut command = Command::new(self.link());
         // A group of its own: what a terminal sends to this process is not meant for its workers.
         command.arg0("tetap").arg("worker").arg(config).stdin(Stdio::from(socket)).process_group(0);
+        for name in service::PRIVATE {
+            command.env_remove(name);
+        }
         let child = command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => io::Error::other("it is a script, or what loads it is missing"),
             _ => error,
