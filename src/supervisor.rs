@@ -323,12 +323,12 @@ impl Supervisor {
         let events = self.events.0.clone();
         let lent = self.lent.give(&mut wanted);
         tokio::spawn(async move {
-            let opened = match lent {
-                Ok(lent) => held::open(&wanted, patient)
-                    .await
-                    .map(|opened| [lent, opened].into_iter().flatten().collect()),
-                Err(failed) => Err(failed),
+            let opened = async {
+                let mut opened = lent?;
+                opened.extend(held::open(&wanted, patient).await?);
+                Ok(opened)
             };
+            let opened = opened.await;
             let _ = events.send(Event::Opened(id, opened)).await; // the process may be ending
         });
     }
