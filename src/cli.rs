@@ -5,6 +5,7 @@
 
 mod check;
 mod failure;
+mod healthcheck;
 pub mod program_log;
 mod remote;
 
@@ -65,6 +66,8 @@ enum Command {
     },
     /// Have the running proxy finish what is under way and end, and wait for that
     Stop(Target),
+    /// Say whether the running proxy should be sent clients: exit status 0 or 1
+    Healthcheck(healthcheck::Subject),
     /// Report everything that is wrong with a configuration
     Check(File),
     /// Print the JSON Schema of the configuration
@@ -127,6 +130,7 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
         Command::Plan(target) => remote::ask(&target, &Request::Plan),
         Command::Upgrade { target, binary } => remote::upgrade(&target, binary),
         Command::Stop(target) => remote::ask(&target, &Request::Stop),
+        Command::Healthcheck(subject) => healthcheck::ask(&subject),
         Command::Worker { .. } => work(),
         Command::Schema => print(&format!("{:#}", config::schema())),
         Command::Demo => Ok(demo::run()?),

@@ -64,6 +64,7 @@
 //! | What needs a swap of workers rather than a reload in place? | [`plan::diff`](mod@plan::diff) |
 //! | How does the process end? | [`process::stop`] |
 //! | And a WebSocket, or a stream, that goes on? | [`listen::farewell`] |
+//! | What does a service manager hear, and which sockets does it lend? | [`supervisor::service`], [`supervisor::lent`] |
 //! | What if a new worker never becomes ready? | [`handover`], and what it says to its supervisor, [`wire`]; not in service yet |
 //!
 //! # Words

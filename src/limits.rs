@@ -221,3 +221,7 @@ pub const BIND_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a worker that has ended may have something to say still: what it said before it ended is on its way.
 pub const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long a service manager may take to have room for a message. It has room for hundreds, so a wait is a fault of
+/// its own; after this, the message is dropped, since workers and commands wait meanwhile.
+pub const NOTIFY_TIME: Duration = Duration::from_millis(500);

@@ -12,6 +12,8 @@ mod change;
 pub mod child;
 pub mod control;
 pub mod held;
+pub mod lent;
+pub mod service;
 mod signals;
 mod state;
 mod status;
@@ -39,6 +41,8 @@ use crate::wire::{Health, History, Order, PROTOCOL, Place, Report, Role, Setting
 use child::{Child, Prepared, Program, Word, Words, ending};
 use control::{Asked, Control, Reply, Request};
 use held::Held;
+use lent::Lent;
+use service::Service;
 use signals::{Caught, Signals};
 use state::{Trial, Waiting};
 use watch::Watch;
@@ -63,7 +67,8 @@ pub struct Start {
 /// # Errors
 /// It could not even begin.
 pub fn run(start: Start) -> io::Result<u8> {
-    supervise(|| Supervisor::new(start), Supervisor::begin)
+    let lent = Lent::from_environment(); // before the runtime, which may have threads
+    supervise(|| Supervisor::new(start, lent), Supervisor::begin)
 }
 
 /// Goes on where another program has left, in the same process; what it has left is behind this socket.
@@ -146,6 +151,10 @@ struct Supervisor {
     /// The number of the last configuration that something was to serve by.
     generation: u64,
     control: Option<Control>,
+    /// Sockets that the service manager lends.
+    lent: Lent,
+    /// Whoever manages services.
+    service: Service,
     /// Whether this process is to go over to another program, too.
     succession: Succession,
     exit: Option<u8>,
@@ -157,13 +166,15 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(start: Start) -> io::Result<Supervisor> {
+    fn new(start: Start, lent: Lent) -> io::Result<Supervisor> {
         let Start { config, text, settings, control, control_needed } = start;
         let signals = Signals::new()?;
         let program = Program::open(&std::env::current_exe()?)?;
         let control = open_control(&control, control_needed)?;
         let text: Arc<str> = text.into();
-        Supervisor::with(signals, program, config, settings, (text.clone(), text), control)
+        let service = Service::from_environment();
+        let texts = (text.clone(), text);
+        Supervisor::with(signals, program, config, settings, texts, control, lent, service)
     }
 
     /// Knows nothing but this.
@@ -174,6 +185,8 @@ impl Supervisor {
         settings: Settings,
         (applied, before): (Arc<str>, Arc<str>),
         mut control: Option<Control>,
+        lent: Lent,
+        service: Service,
     ) -> io::Result<Supervisor> {
         let (asking, asked) = mpsc::channel(WORDS);
         if let Some(control) = &mut control {
@@ -201,6 +214,8 @@ impl Supervisor {
             asks: 0,
             generation: 0,
             control,
+            lent,
+            service,
             exit: None,
             signals,
             ticks: interval(Duration::from_secs(1)),
@@ -228,6 +243,7 @@ impl Supervisor {
                 Some(event) = self.events.1.recv() => self.note(event),
                 Some((request, reply)) = self.asked.1.recv() => self.requested(request, reply),
                 _ = self.ticks.tick() => self.tick(),
+                () = self.service.due() => self.service.beat(),
                 () = sleep(due) => self.happen(Happened::Time),
             }
         }
@@ -377,11 +393,17 @@ impl Supervisor {
         let is_leaving = |(other, child): (&WorkerId, &Child)| *other != id && !child.closed;
         let patient = self.children.iter().any(is_leaving);
         let is_held = |wanted: &Wanted| self.held.iter().any(|held| held.place == wanted.place);
-        let (there, missing): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_held);
+        let (there, mut missing): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_held);
         let there = there.into_iter().map(|wanted| wanted.place).collect();
         let events = self.events.0.clone();
+        let lent = self.lent.give(&mut missing);
         tokio::spawn(async move {
-            let opened = held::open(&missing, patient).await;
+            let opened = async {
+                let mut opened = lent?;
+                opened.extend(held::open(&missing, patient).await?);
+                Ok(opened)
+            };
+            let opened = opened.await;
             let _ = events.send(Event::Opened(id, there, opened)).await; // the process may be ending
         });
     }
@@ -441,6 +463,9 @@ impl Supervisor {
     }
 
     fn happen(&mut self, happened: Happened) {
+        if matches!(happened, Happened::Stop | Happened::Quit) {
+            self.service.stopping();
+        }
         for deed in self.handover.handle(happened, self.clock.now()) {
             self.perform(deed);
         }
@@ -551,7 +576,8 @@ impl Supervisor {
             Some(prepared) if !last => self.left(&prepared.places),
             _ => Vec::new(),
         };
-        child.order(Order::Drain { lame_duck: last.then_some(self.settings.lame_duck), closing }, Vec::new());
+        let lame_duck = last.then_some(self.settings.lame_duck);
+        child.order(Order::Drain { lame_duck, closing, lent: self.lent.places() }, Vec::new());
     }
 
     /// Where nobody is to listen any more.
@@ -569,6 +595,9 @@ impl Supervisor {
         waiting.count(&outcome, &mut self.history);
         self.note_trial(&waiting, &outcome);
         waiting.answer(&outcome, self.held.len());
+        if self.waiting.is_empty() {
+            self.service.reloaded();
+        }
         self.catch_up();
     }
 
@@ -577,8 +606,12 @@ impl Supervisor {
             Note::Crashed(..) => {
                 self.history.crashes += 1;
                 error!("{note}");
+                self.service.status(&note.to_string());
             }
-            Note::Serves(_) => info!("{note} by {}", self.config.display()),
+            Note::Serves(_) => {
+                info!("{note} by {}", self.config.display());
+                self.service.ready();
+            }
             Note::Drained(..) => info!("{note}"),
             Note::Hangs(_) | Note::TooMany(_) => warn!("{note}"),
         }

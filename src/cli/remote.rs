@@ -46,7 +46,7 @@ fn tell(target: &Target, reply: Reply) -> Result<(), Failure> {
 
 /// Where the proxy that runs by this file takes commands. The file may have been spoilt since: that is when one wants to
 /// ask. So if it cannot be read as a whole, this one key of it may be legible still.
-fn whereabouts(config: &Path) -> PathBuf {
+pub(super) fn whereabouts(config: &Path) -> PathBuf {
     let text = crate::config::read_text(config).unwrap_or_default();
     let said = match assignment::compile(config, &text) {
         Ok(plan) => plan.process.control,

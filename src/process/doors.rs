@@ -121,13 +121,18 @@ impl Doors {
         });
     }
 
-    /// Closes those that are at none of these addresses.
-    pub fn release(&mut self, staying: &[plan::Listener], patience: Duration) {
+    /// Closes those that are at none of these addresses. Where a socket `is_lent`, it stays open.
+    pub fn release(
+        &mut self,
+        staying: &[plan::Listener],
+        patience: Duration,
+        is_lent: &(dyn Fn(&Address) -> bool + Sync),
+    ) {
         self.open.retain_mut(|open| {
             let stays = staying.iter().any(|listener| listener.address == open.address);
             if !stays {
                 drop(open.file.take());
-                open.door.drain(patience, false);
+                open.door.drain(patience, is_lent(&open.address));
             }
             stays
         });

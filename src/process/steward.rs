@@ -131,6 +131,8 @@ struct Farewell {
     last: Option<Duration>,
     /// Nobody will listen there any more.
     closing: Vec<Place>,
+    /// Somebody else will, whatever becomes of us.
+    lent: Vec<Place>,
 }
 
 impl Duty {
@@ -186,17 +188,18 @@ impl Duty {
                 }
                 Order::Plan { id } => tasks.plan(self, channel, id),
                 order @ (Order::Sockets { .. } | Order::Bound { .. }) => tasks.pass_on((order, beside)),
-                Order::Release { .. } => self.release().await,
+                Order::Release { lent, .. } => self.release(&lent).await,
                 Order::News { history } => self.life.runtime.metrics().tell(&counts(&history)),
-                Order::Drain { lame_duck, closing } => {
-                    return Ok(Some(Farewell { last: lame_duck, closing }));
+                Order::Drain { lame_duck, closing, lent } => {
+                    return Ok(Some(Farewell { last: lame_duck, closing, lent }));
                 }
+
                 Order::Cut => return Ok(None),
                 _ => {}
             }
         }
         warn!("there is no supervisor any more: finishing what is under way");
-        Ok(Some(Farewell { last: Some(Duration::ZERO), closing: Vec::new() }))
+        Ok(Some(Farewell { last: Some(Duration::ZERO), closing: Vec::new(), lent: Vec::new() }))
     }
 
     async fn reload(
@@ -217,13 +220,14 @@ impl Duty {
     }
 
     /// What the present plan does not listen on any more, nobody will.
-    async fn release(&self) {
-        let snapshot = self.life.runtime.snapshot();
-        self.life.doors.lock().await.release(&snapshot.plan().listeners, self.life.patience());
+    async fn release(&self, lent: &[Place]) {
+        let (snapshot, patience) = (self.life.runtime.snapshot(), self.life.patience());
+        let is_lent = |address: &Address| lent.contains(&places::place(address));
+        self.life.doors.lock().await.release(&snapshot.plan().listeners, patience, &is_lent);
     }
 
     async fn drain(&self, channel: &Channel, farewell: Farewell) -> io::Result<()> {
-        let Farewell { last, closing } = farewell;
+        let Farewell { last, closing, lent } = farewell;
         let life = &self.life;
         match last {
             Some(lame_duck) => {
@@ -231,12 +235,16 @@ impl Duty {
                 if or_cut(channel, tokio::time::sleep(lame_duck)).await?.is_none() {
                     return Ok(());
                 }
-                self.remove_files();
+                self.remove_files(&lent);
             }
             None => life.admin.lock().await.close(),
         }
         let (began, before) = (Instant::now(), life.connections.len() as u64);
-        life.close(&|address| last.is_none() && !closing.contains(&places::place(address))).await;
+        let has_successor = |address: &Address| {
+            let place = places::place(address);
+            lent.contains(&place) || (last.is_none() && !closing.contains(&place))
+        };
+        life.close(&has_successor).await;
         life.loops.wait().await;
         let _ = channel.send(&Report::Closed, &[]).await; // without a supervisor nobody needs to know
         let ended = tokio::time::timeout(life.patience(), life.drained());
@@ -254,9 +262,11 @@ impl Duty {
 
 impl Duty {
     /// The way to a unix socket ends before the socket does.
-    fn remove_files(&self) {
+    fn remove_files(&self, lent: &[Place]) {
         for listener in &self.life.runtime.snapshot().plan().listeners {
-            if let Address::Unix(path) = &listener.address {
+            if let Address::Unix(path) = &listener.address
+                && !lent.contains(&Place::Unix(path.clone()))
+            {
                 drop(Unlink(path.clone()));
             }
         }

@@ -45,6 +45,7 @@ impl Supervisor {
     fn have_reloaded(&mut self, waiting: Waiting, text: Option<Arc<str>>) {
         let ask = self.ask();
         self.waiting.insert(ask, waiting);
+        self.service.reloading();
         match (self.objection(), self.handover.active()) {
             (None, Some(worker)) => {
                 self.generation += 1;
@@ -152,12 +153,13 @@ impl Supervisor {
         child.generation = generation;
         self.adopt(id);
         let left = before.map(|before| self.left(&before.places)).unwrap_or_default();
-        self.order(id, Order::Release { places: left });
+        self.order(id, Order::Release { places: left, lent: self.lent.places() });
     }
 
     pub(super) fn upgrade(&mut self, binary: Option<PathBuf>, reply: Option<oneshot::Sender<Reply>>) {
         let ask = self.ask();
         self.waiting.insert(ask, Waiting::upgrade(reply));
+        self.service.reloading();
         if let Some(why) = self.objection_to_upgrade() {
             return self.tell(ask, Outcome::Failed(why.into(), false));
         }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::held::Held;
-use super::succession::Worker;
+use super::{service, succession::Worker};
 use crate::clock::Instant;
 use crate::handover::WorkerId;
 use crate::limits::ORDERS;
@@ -69,6 +69,9 @@ impl Program {
         command.arg0("tetap").arg("worker").arg(config).stdin(Stdio::from(socket)).process_group(0);
         if let Some(user) = user {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw()); // and in no other group
+        }
+        for name in service::PRIVATE {
+            command.env_remove(name);
         }
         let child = command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => io::Error::other("it is a script, or what loads it is missing"),

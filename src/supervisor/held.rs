@@ -26,6 +26,11 @@ impl Held {
         Held { place, _file: file, socket }
     }
 
+    /// One that belongs to somebody else, who made its file and will remove it.
+    pub fn lent(place: Place, socket: OwnedFd) -> Held {
+        Held { place, _file: None, socket }
+    }
+
     /// The socket.
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

@@ -9,9 +9,12 @@ use tokio::time::Duration;
 use super::child::{Child, Prepared, Program};
 use super::control::Control;
 use super::held::Held;
+use super::lent::Lent;
+use super::service::Service;
 use super::signals::Signals;
 use super::{Succession, Supervisor, policy, succession};
 use crate::handover::{Executable, Handover, Stand, WorkerId};
+use crate::wire::Place;
 
 impl Supervisor {
     /// Signals are heard again as soon as there is somebody who hears them.
@@ -23,14 +26,17 @@ impl Supervisor {
         let control =
             state.control.zip(descriptors.control).map(|(path, socket)| Control::held(path, socket));
         let texts = (state.applied.into(), state.before.into());
-        let mut this = Supervisor::with(signals, program, state.config, state.settings, texts, control)?;
+        let lent = Lent::left(state.lent, descriptors.lent);
+        let service = Service::resumed();
+        let mut this =
+            Supervisor::with(signals, program, state.config, state.settings, texts, control, lent, service)?;
         this.handover = Handover::new(policy(&this.settings), Executable(0), state.last);
-        this.held = state
-            .held
-            .into_iter()
-            .zip(descriptors.held)
-            .map(|(place, held)| Held::new(place, held))
-            .collect();
+        let places = this.lent.places();
+        let hold = |(place, socket): (Place, OwnedFd)| match places.contains(&place) {
+            true => Held::lent(place, socket),
+            false => Held::new(place, socket),
+        };
+        this.held = state.held.into_iter().zip(descriptors.held).map(hold).collect();
         (this.generation, this.history) = (state.generation, state.history);
         for (left, socket) in state.children.into_iter().zip(descriptors.children) {
             this.take_over(left, socket)?;
@@ -119,6 +125,7 @@ impl Supervisor {
             last: self.handover.last(),
             history: self.history,
             held: self.held.iter().map(|held| held.place.clone()).collect(),
+            lent: self.lent.places(),
             children: self.children.iter().map(worker).collect::<Option<Vec<_>>>()?,
         })
     }
@@ -132,6 +139,7 @@ impl Supervisor {
                 program: program.file(),
                 control: self.control.as_ref().map(Control::socket),
                 held: self.held.iter().map(Held::socket).collect(),
+                lent: self.lent.sockets().collect(),
                 children: self.children.values().map(Child::socket).collect(),
             };
             let socket = succession::send(&state, &descriptors)?;

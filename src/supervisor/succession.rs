@@ -53,6 +53,9 @@ pub struct State {
     pub history: History,
     /// Where the sockets listen, in the order of their descriptors.
     pub held: Vec<Place>,
+    /// Where those listen that the service manager lends, in the order of their descriptors.
+    #[serde(default)]
+    pub lent: Vec<Place>,
     /// The workers, in the order of their descriptors.
     pub children: Vec<Worker>,
 }
@@ -94,6 +97,8 @@ pub struct Descriptors<T> {
     pub control: Option<T>,
     /// The sockets.
     pub held: Vec<T>,
+    /// Those that are lent.
+    pub lent: Vec<T>,
     /// The conversations with the workers.
     pub children: Vec<T>,
 }
@@ -135,13 +140,9 @@ impl State {
 /// There is no room for it.
 pub fn send(state: &[u8], descriptors: &Descriptors<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
     let (here, there) = pair()?;
-    let Descriptors { program, control, held, children } = descriptors;
-    let all: Vec<BorrowedFd<'_>> = [*program]
-        .into_iter()
-        .chain(*control)
-        .chain(held.iter().copied())
-        .chain(children.iter().copied())
-        .collect();
+    let Descriptors { program, control, held, lent, children } = descriptors;
+    let rest = [held, lent, children].into_iter().flatten();
+    let all: Vec<BorrowedFd<'_>> = [*program].into_iter().chain(*control).chain(rest.copied()).collect();
     for part in all.chunks(WIRE_DESCRIPTORS) {
         frame::send(&here, b"descriptors", part)?;
     }
@@ -162,7 +163,8 @@ pub fn receive(socket: &OwnedFd) -> io::Result<(State, Descriptors<OwnedFd>)> {
             continue;
         }
         let state = State::from_bytes(&body)?;
-        let expected = 1 + usize::from(state.control.is_some()) + state.held.len() + state.children.len();
+        let lists = state.held.len() + state.lent.len() + state.children.len();
+        let expected = 1 + usize::from(state.control.is_some()) + lists;
         if all.len() != expected {
             return Err(io::Error::other(format!("found {} descriptors, expected {expected}", all.len())));
         }
@@ -171,8 +173,9 @@ pub fn receive(socket: &OwnedFd) -> io::Result<(State, Descriptors<OwnedFd>)> {
         let program = some(1).pop().ok_or(io::ErrorKind::UnexpectedEof)?;
         let control = some(usize::from(state.control.is_some())).pop();
         let held = some(state.held.len());
+        let lent = some(state.lent.len());
         let children = some(state.children.len());
-        return Ok((state, Descriptors { program, control, held, children }));
+        return Ok((state, Descriptors { program, control, held, lent, children }));
     }
 }
 
@@ -254,6 +257,7 @@ mod tests {
             last: 3,
             history: History::default(),
             held: (0..held).map(|port| Place::Unix(format!("/{port}").into())).collect(),
+            lent: Vec::new(),
             children: Vec::new(),
         }
     }
@@ -266,6 +270,7 @@ mod tests {
             program: file.as_fd(),
             control: Some(file.as_fd()),
             held: vec![file.as_fd(); 300],
+            lent: Vec::new(),
             children: Vec::new(),
         };
         let socket = send(&state.to_bytes().unwrap(), &descriptors).unwrap();
@@ -277,8 +282,13 @@ mod tests {
     #[test]
     fn what_is_missing_or_unknown_is_no_state() {
         let file = frame::in_memory("t", b"x").unwrap();
-        let descriptors =
-            Descriptors { program: file.as_fd(), control: None, held: Vec::new(), children: Vec::new() };
+        let descriptors = Descriptors {
+            program: file.as_fd(),
+            control: None,
+            held: Vec::new(),
+            lent: Vec::new(),
+            children: Vec::new(),
+        };
         let socket = send(&state(1).to_bytes().unwrap(), &descriptors).unwrap();
         assert!(receive(&socket).unwrap_err().to_string().contains("expected 3"));
         let newer = State { revision: 2, ..state(0) }.to_bytes().unwrap();

@@ -176,6 +176,9 @@ pub enum Order {
     Release {
         /// Where.
         places: Vec<Place>,
+        /// Sockets that belong to somebody else, who goes on listening.
+        #[serde(default)]
+        lent: Vec<Place>,
     },
     /// What has happened, for the metrics.
     News {
@@ -190,6 +193,9 @@ pub enum Order {
         /// Sockets that nobody will listen on any more.
         #[serde(default)]
         closing: Vec<Place>,
+        /// Sockets that belong to somebody else, who goes on listening.
+        #[serde(default)]
+        lent: Vec<Place>,
     },
     /// End now.
     Cut,
