@@ -62,6 +62,7 @@
 //! | What is bounded, and why there? | [`limits`], [`plan::ListenerLimits`], [`plan::UpstreamLimits`] |
 //! | Which metrics are there? | [`observe::metrics`] |
 //! | How does the process end? | [`process::stop`] |
+//! | What does an upstream know when it begins? | what the one before it left: [`estate`] |
 //! | And a WebSocket, or a stream, that goes on? | [`listen::farewell`] |
 //! | What if a new worker never becomes ready? | [`handover`], and what it says to its supervisor, [`wire`]; not in service yet |
 //!
@@ -86,7 +87,7 @@
 //!
 //! | group | rooms | may not know |
 //! |---|---|---|
-//! | words | [`clock`] [`failure`] [`limits`] | anything else |
+//! | words | [`clock`] [`failure`] [`limits`] [`estate`] | anything else |
 //! | config | [`config`] | the domain, Pingora, tokio |
 //! | domain (pure) | [`routing`] [`health`] [`balance`] [`roster`] [`limit`] [`retry`] [`hygiene`] [`answer`] [`handover`] | IO, tokio, Pingora, config, logging, the time |
 //! | plan | [`plan`] | tokio, Pingora, the disk |
@@ -103,6 +104,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod estate;
 pub mod failure;
 pub mod handover;
 pub mod health;

@@ -48,6 +48,10 @@ pub const LOOK_UPS_AT_ONCE: usize = 32;
 /// more of them than a thousand has them behind a balancer.
 pub const ENDPOINTS: usize = 1000;
 
+/// How far back a worker's clock reaches, so that what was before its own time can be told to it. Nothing that upstreams
+/// remember is of use for as long.
+pub const HINDSIGHT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Tiers of an upstream: a first choice, a second site, a last resort; some more for SRV priorities.
 pub const TIERS: u8 = 10;
 

@@ -25,7 +25,8 @@ use super::stop::Stop;
 use crate::admin::readiness::Readiness;
 use crate::admin::{self, Sources};
 use crate::clock::Clock;
-use crate::limits::ATTEMPTS_IN_ALL;
+use crate::estate::Estate;
+use crate::limits::{self, ATTEMPTS_IN_ALL};
 use crate::listen::accept::Accept;
 use crate::observe::access_log::{self, AccessLog};
 use crate::observe::metrics::Metrics;
@@ -130,7 +131,8 @@ impl Worker {
         let threads = plan.process.threads.unwrap_or_else(cores);
         let closed = plan.listeners.iter().cloned().zip(sockets.listeners).collect();
         let patience = plan.process.drain_timeout;
-        let snapshot = Snapshot::build(plan, generation, Clock::start(), &metrics);
+        let clock = Clock::start_before(limits::HINDSIGHT);
+        let snapshot = Snapshot::build(plan, generation, clock, &metrics, &Estate::default());
         let runtime = Runtime::new(snapshot, metrics, access_log);
         let life = Arc::new(Life {
             readiness: readiness.clone(),

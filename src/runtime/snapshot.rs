@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::estate::Estate;
 use crate::observe::metrics::{Metrics, RouteMetrics};
-use crate::plan::{Plan, Route, UpstreamId};
+use crate::plan::{self, Plan, Route, UpstreamId};
 use crate::routing::RouteId;
 use crate::upstream::Upstream;
 
@@ -19,9 +20,18 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Brings a plan to life.
-    pub fn build(plan: Plan, generation: u64, clock: Clock, metrics: &Arc<Metrics>) -> Snapshot {
-        let upstreams = plan.upstreams.iter().map(|planned| Upstream::new(planned, clock, metrics));
+    /// Brings a plan to life. Upstreams begin with what those of the same name have left.
+    pub fn build(
+        plan: Plan,
+        generation: u64,
+        clock: Clock,
+        metrics: &Arc<Metrics>,
+        heritage: &Estate,
+    ) -> Snapshot {
+        let alive = |planned: &plan::Upstream| {
+            Upstream::new(planned, clock, metrics, heritage.upstream(&planned.name))
+        };
+        let upstreams = plan.upstreams.iter().map(alive);
         let routes = plan.routes.iter().map(|route| metrics.route(&route.name));
         Snapshot {
             generation,
@@ -30,6 +40,12 @@ impl Snapshot {
             unrouted: metrics.route(""),
             plan,
         }
+    }
+
+    /// What its upstreams leave to those that take their places.
+    pub fn bequeath(&self) -> Estate {
+        let upstreams = self.upstreams.iter().map(|upstream| upstream.bequeath()).collect();
+        Estate { upstreams, ..Estate::default() }
     }
 
     /// Counts up with every snapshot that is published.
