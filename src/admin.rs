@@ -66,6 +66,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::estate::Estate;
     use crate::observe::access_log::{AccessLog, Format, Output};
     use crate::observe::metrics::Metrics;
     use crate::plan::{self, Plan};
@@ -99,7 +100,7 @@ mod tests {
             process: plan::Process::default(),
         };
         let log = AccessLog::open(Format::Json, &Output::Off, metrics.access_log_dropped().clone()).unwrap();
-        Runtime::new(Snapshot::build(plan, 7, Clock::start(), &metrics), metrics, log)
+        Runtime::new(Snapshot::build(plan, 7, Clock::start(), &metrics, &Estate::default()), metrics, log)
     }
 
     impl Admin {

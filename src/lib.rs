@@ -63,6 +63,7 @@
 //! | Which metrics are there? | [`observe::metrics`] |
 //! | What needs a swap of workers rather than a reload in place? | [`plan::diff`](mod@plan::diff) |
 //! | How does the process end? | [`process::stop`] |
+//! | What does an upstream know when it begins? | what the one before it left: [`estate`] |
 //! | And a WebSocket, or a stream, that goes on? | [`listen::farewell`] |
 //! | What does a service manager hear, and which sockets does it lend? | [`supervisor::service`], [`supervisor::lent`] |
 //! | What if a new worker never becomes ready? | [`handover`], and what it says to its supervisor, [`wire`]; not in service yet |
@@ -88,7 +89,7 @@
 //!
 //! | group | rooms | may not know |
 //! |---|---|---|
-//! | words | [`clock`] [`failure`] [`limits`] | anything else |
+//! | words | [`clock`] [`failure`] [`limits`] [`estate`] | anything else |
 //! | config | [`config`] | the domain, Pingora, tokio |
 //! | domain (pure) | [`routing`] [`health`] [`balance`] [`roster`] [`limit`] [`retry`] [`hygiene`] [`answer`] [`handover`] | IO, tokio, Pingora, config, logging, the time |
 //! | plan | [`plan`] | tokio, Pingora, the disk |
@@ -105,6 +106,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod estate;
 pub mod failure;
 pub mod handover;
 pub mod health;

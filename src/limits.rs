@@ -48,6 +48,10 @@ pub const LOOK_UPS_AT_ONCE: usize = 32;
 /// more of them than a thousand has them behind a balancer.
 pub const ENDPOINTS: usize = 1000;
 
+/// How far back a worker's clock reaches, so that what was before its own time can be told to it. Nothing that upstreams
+/// remember is of use for as long.
+pub const HINDSIGHT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Tiers of an upstream: a first choice, a second site, a last resort; some more for SRV priorities.
 pub const TIERS: u8 = 10;
 
@@ -225,3 +229,10 @@ pub const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a service manager may take to have room for a message. It has room for hundreds, so a wait is a fault of
 /// its own; after this, the message is dropped, since workers and commands wait meanwhile.
 pub const NOTIFY_TIME: Duration = Duration::from_millis(500);
+
+/// How often, in seconds, the worker that serves says what it knows, for one that replaces it if it crashes. What is older
+/// than a health check's interval is found out anew as quickly.
+pub const BEQUEATH_EVERY: u64 = 5;
+
+/// How long a new worker waits for what the present one knows: it is written within milliseconds, if at all.
+pub const BEQUEATH_TIME: Duration = Duration::from_secs(1);

@@ -26,6 +26,7 @@ use smallvec::SmallVec;
 
 use crate::balance::{Balance, Loads, Picker, Question, Reason, Ring, Tried};
 use crate::clock::{Duration, Moment};
+use crate::estate;
 use crate::health::ejection::Why;
 use crate::health::probe::Miss;
 use crate::health::rotation::{Rotation, rotation};
@@ -116,6 +117,15 @@ pub struct Roster<E> {
     trials: Vec<usize>,
     in_flight: usize,
     serial: u64,
+    heritage: Option<Heritage>,
+}
+
+/// What is known of members that are yet to join.
+#[derive(Debug)]
+struct Heritage {
+    known: HashMap<SocketAddr, estate::Endpoint>,
+    /// When it was handed over: ages are counted back from then.
+    at: Moment,
 }
 
 /// Most endpoints in doubt that one careful request is steered around; after them it takes its chance.
@@ -132,7 +142,22 @@ impl<E: Clone> Roster<E> {
             trials: Vec::new(),
             in_flight: 0,
             serial: 0,
+            heritage: None,
         }
+    }
+
+    /// What is known of the members.
+    pub fn bequeath(&self, now: Moment) -> Vec<estate::Endpoint> {
+        let window = self.policy.ejection.window;
+        self.seats.iter().flatten().map(|seat| seat.bequeath(window, now)).collect()
+    }
+
+    /// What was known of members before there was this roster. It counts for the first that are [set](Roster::set_members),
+    /// whenever that is: who is known goes on, and who is not starts as in an upstream that runs already.
+    pub fn inherit(&mut self, known: &[estate::Endpoint], now: Moment) {
+        let by_address = |known: &estate::Endpoint| (known.address, known.clone());
+        let known: HashMap<_, _> = known.iter().map(by_address).collect();
+        self.heritage = (!known.is_empty()).then_some(Heritage { known, at: now });
     }
 
     /// Sets who is a member. Those who stay keep all that is known of them; `admit` makes the owner's side of those who
@@ -146,13 +171,17 @@ impl<E: Clone> Roster<E> {
     ) -> (Vec<SeatId>, Events) {
         let wanted: HashMap<SocketAddr, &Member> =
             members.iter().map(|member| (member.address, member)).collect();
-        let first = self.seats.is_empty(); // they start together, so none of them slowly
+        let heritage = if members.is_empty() { None } else { self.heritage.take() };
+        let first = self.seats.is_empty() && heritage.is_none(); // they start together, so none of them slowly
         let left = self.dismiss(&wanted);
         for member in members {
             match self.seats.iter_mut().flatten().find(|seat| seat.member.address == member.address) {
                 Some(seat) => seat.change(*member, now),
                 None => self.join(*member, &mut admit, if first { None } else { Some(now) }),
             }
+        }
+        if let Some(heritage) = heritage {
+            self.hand_over(&heritage, now);
         }
         self.readmit_surplus(now);
         let slots = self.seats.iter().enumerate();
@@ -161,6 +190,14 @@ impl<E: Clone> Roster<E> {
         let mut events = Events::new();
         self.settle(now, &mut events);
         (left, events)
+    }
+
+    fn hand_over(&mut self, heritage: &Heritage, now: Moment) {
+        for seat in self.seats.iter_mut().flatten() {
+            if let Some(known) = heritage.known.get(&seat.member.address) {
+                seat.inherit(known, &self.policy, heritage.at, now);
+            }
+        }
     }
 
     fn dismiss(&mut self, wanted: &HashMap<SocketAddr, &Member>) -> Vec<SeatId> {

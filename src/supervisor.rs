@@ -36,7 +36,7 @@ use crate::handover::judge::Tally;
 use crate::handover::{
     Ask, Deed, Executable, Handover, Happened, Note, Outcome, Policy, Stand, Words as Text, WorkerId,
 };
-use crate::limits::{CONFIG_BYTES, KILL_GRACE, LAST_WORDS, WORDS};
+use crate::limits::{BEQUEATH_EVERY, BEQUEATH_TIME, CONFIG_BYTES, KILL_GRACE, LAST_WORDS, WORDS};
 use crate::wire::{Health, History, Order, PROTOCOL, Place, Report, Role, Settings, Wanted, frame};
 use child::{Child, Prepared, Program, Word, Words, ending};
 use control::{Asked, Control, Reply, Request};
@@ -100,6 +100,8 @@ enum Event {
     LastWords(WorkerId),
     /// It should have ended by now.
     Overdue(WorkerId),
+    /// It has waited long enough for what another knows.
+    Begin(WorkerId),
 }
 
 /// A reload that a worker is about to do.
@@ -135,6 +137,10 @@ struct Supervisor {
     held: Vec<Held>,
     waiting: BTreeMap<Ask, Waiting>,
     history: History,
+    /// What the worker that serves has last said that it knows: a file, which is not looked at.
+    estate: Option<OwnedFd>,
+    /// Workers that are about to begin, and by which text, if not by the file.
+    beginning: BTreeMap<WorkerId, Option<Arc<str>>>,
     /// The history that workers know.
     told: History,
     /// A reload that a worker is about to do.
@@ -148,6 +154,8 @@ struct Supervisor {
     /// A reload was asked for by a signal while another change was under way.
     reload_pending: bool,
     asks: u64,
+    /// Since the beginning, in ticks.
+    seconds: u64,
     /// The number of the last configuration that something was to serve by.
     generation: u64,
     control: Option<Control>,
@@ -165,6 +173,19 @@ struct Supervisor {
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
 }
 
+/// What a supervisor is made of.
+struct Basis {
+    signals: Signals,
+    program: Program,
+    config: PathBuf,
+    settings: Settings,
+    /// That is served by, and the one before it.
+    texts: (Arc<str>, Arc<str>),
+    control: Option<Control>,
+    lent: Lent,
+    service: Service,
+}
+
 impl Supervisor {
     fn new(start: Start, lent: Lent) -> io::Result<Supervisor> {
         let Start { config, text, settings, control, control_needed } = start;
@@ -174,20 +195,13 @@ impl Supervisor {
         let text: Arc<str> = text.into();
         let service = Service::from_environment();
         let texts = (text.clone(), text);
-        Supervisor::with(signals, program, config, settings, texts, control, lent, service)
+        Supervisor::on(Basis { signals, program, config, settings, texts, control, lent, service })
     }
 
     /// Knows nothing but this.
-    fn with(
-        signals: Signals,
-        program: Program,
-        config: PathBuf,
-        settings: Settings,
-        (applied, before): (Arc<str>, Arc<str>),
-        mut control: Option<Control>,
-        lent: Lent,
-        service: Service,
-    ) -> io::Result<Supervisor> {
+    fn on(basis: Basis) -> io::Result<Supervisor> {
+        let Basis { signals, program, config, settings, texts, mut control, lent, service } = basis;
+        let (applied, before) = texts;
         let (asking, asked) = mpsc::channel(WORDS);
         if let Some(control) = &mut control {
             control.serve(asking.clone())?;
@@ -206,12 +220,15 @@ impl Supervisor {
             waiting: BTreeMap::new(),
             history: History { reload_stands: true, ..History::default() },
             told: History::default(),
+            estate: None,
+            beginning: BTreeMap::new(),
             reloading: None,
             trial: None,
             questions: BTreeMap::new(),
             reload_pending: false,
             succession: Succession::None,
             asks: 0,
+            seconds: 0,
             generation: 0,
             control,
             lent,
@@ -334,6 +351,7 @@ impl Supervisor {
         match event {
             Event::Opened(id, wanted, opened) => self.opened(id, &wanted, opened),
             Event::LastWords(id) => self.bury(id),
+            Event::Begin(id) => self.begin_work(id),
             Event::Overdue(id) => {
                 if let Some(child) = self.children.get(&id) {
                     child.kill();
@@ -373,7 +391,7 @@ impl Supervisor {
                 self.reloaded(id, found, prepared);
             }
             Report::Told { id: question, found } => self.answer_question(question, found),
-            Report::Estate { .. } => {}
+            Report::Estate { .. } => self.inherit(id, beside),
         }
     }
 
@@ -450,6 +468,10 @@ impl Supervisor {
 
     fn tick(&mut self) {
         self.ask_all();
+        self.seconds += 1;
+        if self.seconds.is_multiple_of(BEQUEATH_EVERY) {
+            self.have_bequeathed();
+        }
         self.end_trial();
         if self.settings.watch && self.watch.has_changed(&self.config) {
             info!("{} has changed", self.config.display());
@@ -543,18 +565,54 @@ impl Supervisor {
         for (order, beside) in held::handed(&self.held)? {
             child.order(order, beside);
         }
-        let has_text = text.is_some();
-        let text = text.map(|text| frame::in_memory("tetap-configuration", text.as_bytes())).transpose()?;
-        let begin = Order::Begin {
-            generation: self.generation,
-            config: self.config.clone(),
-            role: if beside { Role::Successor } else { Role::First },
-            has_text,
-            has_estate: false,
-            history: self.history,
-        };
-        child.order(begin, text.into_iter().map(OwnedFd::from).collect());
+        child.role = if beside { Role::Successor } else { Role::First };
+        self.beginning.insert(id, text);
+        match beside {
+            true => {
+                self.have_bequeathed();
+                self.later(BEQUEATH_TIME, Event::Begin(id));
+            }
+            false => self.begin_work(id),
+        }
         Ok(())
+    }
+
+    /// Has the worker that serves say what it knows: it may be followed at any time.
+    fn have_bequeathed(&mut self) {
+        let id = self.asks;
+        self.serving().last().into_iter().for_each(|child| child.order(Order::Bequeath { id }, Vec::new()));
+    }
+
+    fn inherit(&mut self, from: WorkerId, beside: Vec<OwnedFd>) {
+        if self.handover.active() == Some(from) {
+            self.estate = beside.into_iter().next().or(self.estate.take());
+        }
+        let waiting: Vec<WorkerId> = self.beginning.keys().copied().collect();
+        waiting.into_iter().for_each(|id| self.begin_work(id));
+    }
+
+    /// Has a worker begin that has not.
+    fn begin_work(&mut self, id: WorkerId) {
+        let Some(text) = self.beginning.remove(&id) else { return };
+        let Some(child) = self.children.get(&id) else { return };
+        let begun = || -> io::Result<()> {
+            let text =
+                text.map(|text| frame::in_memory("tetap-configuration", text.as_bytes())).transpose()?;
+            let estate = self.estate.as_ref().map(OwnedFd::try_clone).transpose()?;
+            let begin = Order::Begin {
+                generation: child.generation,
+                config: self.config.clone(),
+                role: child.role,
+                has_text: text.is_some(),
+                has_estate: estate.is_some(),
+                history: self.history,
+            };
+            child.order(begin, text.into_iter().map(OwnedFd::from).chain(estate).collect());
+            Ok(())
+        };
+        if let Err(error) = begun() {
+            self.happen(Happened::Failed(id, format!("it cannot be told what to do: {error}"), false));
+        }
     }
 
     /// Its sockets and its configuration are the present ones.

@@ -19,6 +19,8 @@ pub mod prober;
 mod shortage;
 pub mod sticky;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,9 +35,11 @@ pub use sticky::Sticky;
 
 use crate::balance::Ring;
 use crate::clock::{Clock, Duration, Instant, Moment};
+use crate::estate;
 use crate::health::Fitness;
 use crate::health::probe::Miss;
 use crate::health::tally::Ended;
+use crate::limits;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::plan;
 use crate::retry::budget::Budget;
@@ -70,28 +74,64 @@ pub enum Unrevived {
 }
 
 impl Upstream {
-    /// Brings a planned upstream to life, with nothing learnt yet. Where its members have to be found out there are none
-    /// until somebody [keeps](Upstream::keep) it.
-    pub fn new(planned: &plan::Upstream, clock: Clock, metrics: &Arc<Metrics>) -> Arc<Upstream> {
+    /// Brings a planned upstream to life, with what the one before it has learnt, if there was one. Where its members have
+    /// to be found out, and that one leaves none, there are none until somebody [keeps](Upstream::keep) it.
+    pub fn new(
+        planned: &plan::Upstream,
+        clock: Clock,
+        metrics: &Arc<Metrics>,
+        heritage: Option<&estate::Upstream>,
+    ) -> Arc<Upstream> {
+        let nothing = estate::Upstream::default();
+        let heritage = heritage.unwrap_or(&nothing);
+        let (members, now) = (first_members(&planned.members, heritage), clock.now());
+        let mut roster = Roster::new(&planned.balance, planned.health.clone());
+        roster.inherit(&heritage.endpoints, now);
         let upstream_metrics = metrics.upstream(&planned.name);
         let upstream = Arc::new(Upstream {
-            roster: Mutex::new(Roster::new(&planned.balance, planned.health.clone())),
-            budget: Mutex::new(Budget::new(planned.budget)),
+            roster: Mutex::new(roster),
+            budget: Mutex::new(Budget::inherit(planned.budget, &heritage.budget, now)),
             requests: AtomicU64::new(0),
-            gate: Arc::new(Gate::new(&planned.limits, clock, upstream_metrics.clone())),
+            gate: Arc::new(Gate::new(&planned.limits, heritage.limit, clock, upstream_metrics.clone())),
             pool: Arc::new(Pool::new(&planned.keepalive, planned.limits.connections)),
             sticky: planned.sticky.as_ref().map(Sticky::new),
-            keeping: keeper::Keeping::new(planned),
+            keeping: keeper::Keeping::new(planned, members.is_some()),
             revived: watch::Sender::new(0),
             metrics: upstream_metrics,
             registry: metrics.clone(),
             plan: planned.clone(),
             clock,
         });
-        if let plan::Members::Fixed(endpoints) = &planned.members {
-            upstream.set_members(endpoints);
+        if let Some(members) = members {
+            upstream.set_members(&members);
         }
         upstream
+    }
+
+    /// What it leaves to the one that takes its place.
+    pub fn bequeath(&self) -> estate::Upstream {
+        let (discovered, endpoints) =
+            self.look(|roster, now| (self.discovered(roster), roster.bequeath(now)));
+        let now = self.clock.now();
+        estate::Upstream {
+            name: self.plan.name.to_string(),
+            source: self.plan.members.source(),
+            discovered,
+            endpoints,
+            budget: self.budget(now).bequeath(now),
+            limit: self.gate.bequeath(),
+        }
+    }
+
+    fn discovered(&self, roster: &Roster<Arc<Endpoint>>) -> Vec<estate::Member> {
+        let member = |(_, seat): (SeatId, &Seat<_>)| {
+            let Member { address, weight, tier, drained } = *seat.member();
+            estate::Member { address, weight, tier, drained }
+        };
+        match self.plan.members {
+            plan::Members::Fixed(_) => Vec::new(),
+            _ => roster.members().map(member).collect(),
+        }
     }
 
     /// From the configuration.
@@ -189,7 +229,7 @@ impl Upstream {
             sticky.set_members(&self.plan.name, seats);
         }
         self.tell(&events);
-        self.show_fitness();
+        self.show_state();
     }
 
     /// Every member and its place.
@@ -293,9 +333,12 @@ impl Upstream {
         }
     }
 
-    /// Of those that were fit from the beginning there was no event.
-    fn show_fitness(&self) {
-        self.look(|roster, _| roster.members().for_each(|(_, seat)| show(seat)));
+    /// Of what was so from the beginning there was no event.
+    fn show_state(&self) {
+        self.look(|roster, _| {
+            self.metrics.panic.set(i64::from(roster.is_panic()));
+            roster.members().for_each(|(_, seat)| show(seat));
+        });
     }
 
     /// How long a request waits at most for somebody to come back.
@@ -304,67 +347,25 @@ impl Upstream {
     }
 }
 
+/// The members to begin with, where they are known: those of the plan, or those that the one before has found in the same
+/// place. `None`: they have to be found out first.
+fn first_members(planned: &plan::Members, heritage: &estate::Upstream) -> Option<Vec<plan::Endpoint>> {
+    match planned {
+        plan::Members::Fixed(endpoints) => Some(endpoints.clone()),
+        found => {
+            let is_same = heritage.source == found.source() && !heritage.discovered.is_empty();
+            is_same.then(|| heritage.discovered.iter().map(found_before).collect())
+        }
+    }
+}
+
+/// Within the bounds of those that are found anew, since it may come from anywhere.
+fn found_before(member: &estate::Member) -> plan::Endpoint {
+    let estate::Member { address, weight, tier, drained } = *member;
+    plan::Endpoint { address, weight: weight.clamp(1, 1000), tier: tier.min(limits::TIERS - 1), drained }
+}
+
 /// Sets its gauge. The caller has the roster's lock, so that what is shown last is what is true.
 fn show(seat: &Seat<Arc<Endpoint>>) {
     seat.endpoint().metrics().fit.set(i64::from(seat.fitness() == Fitness::Fit));
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::balance::{Balance, Tried};
-    use crate::health::{self, ejection::Ejection};
-    use crate::retry::budget;
-
-    fn planned(endpoints: u8) -> plan::Upstream {
-        let endpoint = |last| plan::Endpoint {
-            address: ([10, 0, 0, last], 80).into(),
-            weight: 1,
-            tier: 0,
-            drained: false,
-        };
-        let ejection = Ejection {
-            consecutive_failures: 1,
-            failure_percent: 100,
-            window: Duration::from_secs(10),
-            min_requests: 100,
-            latency: None,
-            base: Duration::from_secs(10),
-            max_percent: 100,
-        };
-        plan::Upstream {
-            name: "u".into(),
-            members: plan::Members::Fixed((1..=endpoints).map(endpoint).collect()),
-            balance: Balance::RoundRobin,
-            sticky: None,
-            check: None,
-            health: health::Policy { checks: None, ejection, slow_start: None, panic_percent: 100 },
-            budget: budget::Policy { percent: 10, min_per_second: 1 },
-            keepalive: plan::Keepalive { idle: Duration::from_secs(1), connections: 1 },
-            limits: plan::UpstreamLimits {
-                connections: 10,
-                requests: 10,
-                pending: 10,
-                pending_timeout: Duration::from_secs(1),
-                adaptive: None,
-            },
-        }
-    }
-
-    /// One thread ejects, the other brings back, and the first is the last to tell of it.
-    #[test]
-    fn what_is_told_late_does_not_stay_in_the_gauges() {
-        let upstream = Upstream::new(&planned(2), Clock::start(), &Metrics::new());
-        let (tried, now) = (Tried::default(), upstream.clock.now());
-        let wanted = Wanted { tried: &tried, key: None, pinned: None, careful: false, bodiless: true };
-        let choice = upstream.roster.lock().pick(&wanted, now, &mut fastrand::Rng::with_seed(1)).unwrap();
-        let ejected = upstream.roster.lock().end(choice.seat, false, Ended::Silent, now);
-        let back = upstream.roster.lock().checked(choice.seat, Ok(()), now);
-        assert!(ejected.contains(&Event::Panic(true)) && back.contains(&Event::Fit(choice.seat)));
-        upstream.tell(&back);
-        upstream.tell(&ejected);
-        let shown = (choice.endpoint.metrics().fit.get(), upstream.metrics.panic.get());
-        assert_eq!(shown, (1, 0));
-    }
 }

@@ -10,6 +10,7 @@
 use std::fmt;
 
 use crate::clock::{Duration, Moment};
+use crate::estate;
 
 /// What it takes to be ejected, and for how long.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,11 @@ impl Ejection {
     /// How many of `all` may be ejected at a time.
     pub fn most(&self, all: usize) -> usize {
         all * usize::from(self.max_percent) / 100
+    }
+
+    /// How long one lasts at most.
+    fn longest(&self) -> Duration {
+        self.base.saturating_mul(LONGEST)
     }
 }
 
@@ -82,6 +88,24 @@ impl Why {
             Why::Ratio { .. } => "failure_ratio",
             Why::Slow { .. } => "latency",
             Why::Trial { .. } => "trial",
+        }
+    }
+
+    fn bequeath(self) -> estate::Why {
+        match self {
+            Why::Consecutive { failures, answered } => estate::Why::Consecutive { failures, answered },
+            Why::Ratio { failed, of } => estate::Why::Ratio { failed, of },
+            Why::Slow { average } => estate::Why::Slow { average: average.into() },
+            Why::Trial { answered } => estate::Why::Trial { answered },
+        }
+    }
+
+    fn inherit(known: estate::Why) -> Why {
+        match known {
+            estate::Why::Consecutive { failures, answered } => Why::Consecutive { failures, answered },
+            estate::Why::Ratio { failed, of } => Why::Ratio { failed, of },
+            estate::Why::Slow { average } => Why::Slow { average: average.into() },
+            estate::Why::Trial { answered } => Why::Trial { answered },
         }
     }
 }
@@ -239,6 +263,39 @@ impl Breaker {
     pub fn close(&mut self, now: Moment) {
         self.state = State::Closed { since: now };
     }
+
+    /// What it leaves.
+    pub fn bequeath(&self, now: Moment) -> estate::Breaker {
+        let Breaker { state, times, last } = *self;
+        let state = match state {
+            State::Closed { since } => estate::State::Closed { age: now.since(since).into() },
+            State::Open { until, why } => {
+                estate::State::Open { left: until.since(now).into(), why: why.bequeath() }
+            }
+            // whose request the trial is, hears of the old one only
+            State::HalfOpen { since, on_trial: _, why } => {
+                estate::State::HalfOpen { age: now.since(since).into(), why: why.bequeath() }
+            }
+        };
+        estate::Breaker { state, times, last: last.into() }
+    }
+
+    /// Goes on where the other stood: an ejection lasts for what is left of it, though not longer than any under this
+    /// policy may.
+    pub fn inherit(known: estate::Breaker, policy: &Ejection, now: Moment) -> Breaker {
+        let estate::Breaker { state, times, last } = known;
+        let longest = policy.longest();
+        let state = match state {
+            estate::State::Closed { age } => State::Closed { since: now.before(age.into()) },
+            estate::State::Open { left, why } => {
+                State::Open { until: now + longest.min(left.into()), why: Why::inherit(why) }
+            }
+            estate::State::HalfOpen { age, why } => {
+                State::HalfOpen { since: now.before(age.into()), on_trial: None, why: Why::inherit(why) }
+            }
+        };
+        Breaker { state, times, last: longest.min(last.into()) }
+    }
 }
 
 #[cfg(test)]
@@ -303,9 +360,8 @@ mod tests {
         assert_eq!(until(&breaker), Some(at(1101)));
     }
 
-    #[test]
-    fn at_most_a_share_rounded_down() {
-        let policy = |max_percent| Ejection {
+    fn policy(max_percent: u8) -> Ejection {
+        Ejection {
             consecutive_failures: 5,
             failure_percent: 50,
             window: BASE,
@@ -313,7 +369,71 @@ mod tests {
             latency: None,
             base: BASE,
             max_percent,
-        };
+        }
+    }
+
+    /// The same breaker by another clock.
+    fn handed_over(breaker: &Breaker, then: Moment, now: Moment) -> Breaker {
+        Breaker::inherit(breaker.bequeath(then), &policy(50), now)
+    }
+
+    #[test]
+    fn an_ejection_lasts_for_what_is_left_of_it() {
+        let mut breaker = Breaker::default();
+        breaker.open(WHY, BASE, at(1000));
+        assert_eq!(handed_over(&breaker, at(1004), at(1004)), breaker);
+        let mut heir = handed_over(&breaker, at(1004), at(50));
+        assert_eq!(heir.state(), State::Open { until: at(56), why: WHY });
+        assert!(heir.wake(at(56)));
+        heir.open(WHY, BASE, at(56));
+        assert_eq!(until(&heir), Some(at(76)), "the second is still longer than the first");
+    }
+
+    #[test]
+    fn a_trial_begins_anew() {
+        let mut breaker = Breaker::default();
+        breaker.open(WHY, BASE, at(1000));
+        breaker.wake(at(1010));
+        breaker.begin_trial(at(1011));
+        let heir = handed_over(&breaker, at(1012), at(50));
+        assert_eq!(heir.state(), State::HalfOpen { since: at(48), on_trial: None, why: WHY });
+        assert_eq!(heir.awaits_trial(at(50)), Some(at(48)));
+    }
+
+    #[test]
+    fn time_well_spent_before_is_forgiven_after() {
+        let mut breaker = Breaker::default();
+        breaker.open(WHY, BASE, at(1000));
+        breaker.close(at(1010));
+        let mut heir = handed_over(&breaker, at(1025), at(1025));
+        heir.open(WHY, BASE, at(1031));
+        assert_eq!(until(&heir), Some(at(1041)));
+    }
+
+    /// By a clock that has hardly begun: it is as if it had closed when that began.
+    #[test]
+    fn what_was_before_the_origin_was_at_the_origin() {
+        let mut breaker = Breaker::default();
+        breaker.open(WHY, BASE, at(1000));
+        breaker.close(at(1010));
+        let heir = handed_over(&breaker, at(2000), at(3));
+        assert_eq!(heir.state(), State::Closed { since: Moment::ORIGIN });
+    }
+
+    #[test]
+    fn no_number_keeps_an_endpoint_out_for_longer_than_the_policy_does() {
+        let long = Duration::MAX.into();
+        let why = estate::Why::Trial { answered: true };
+        let known = estate::Breaker { state: estate::State::Open { left: long, why }, times: 0, last: long };
+        let mut heir = Breaker::inherit(estate::Breaker { times: u32::MAX, ..known }, &policy(50), at(5));
+        assert_eq!(until(&heir), Some(at(105)));
+        heir.close(at(6));
+        heir.open(WHY, BASE, at(7));
+        assert_eq!(until(&heir), Some(at(107)));
+    }
+
+    #[test]
+    fn at_most_a_share_rounded_down() {
         let most = |percent, all| policy(percent).most(all);
         assert_eq!([most(50, 1), most(50, 2), most(50, 3), most(50, 4)], [0, 1, 1, 2]);
         assert_eq!([most(0, 100), most(100, 3), most(10, 9), most(34, 3)], [0, 3, 0, 1]);

@@ -6,6 +6,7 @@
 //! And a request that has been waiting for longer than the average is news already, before its answer comes.
 
 use crate::clock::{Duration, Moment};
+use crate::estate;
 
 /// After so long the past counts for a third.
 pub const FADING: Duration = Duration::from_secs(5);
@@ -14,7 +15,7 @@ pub const FADING: Duration = Duration::from_secs(5);
 const FAILURE: Duration = Duration::from_millis(250);
 
 /// The moving average.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Latency {
     /// In seconds; zero before the first answer.
     cost: f64,
@@ -40,6 +41,19 @@ impl Latency {
     /// The average as it stands; nothing before the first answer.
     pub fn average(&self, now: Moment) -> Duration {
         Duration::from_secs_f64(self.faded(now))
+    }
+
+    /// What it leaves.
+    pub fn bequeath(&self, now: Moment) -> estate::Latency {
+        let Latency { cost, at } = *self;
+        let cost = Duration::try_from_secs_f64(cost).unwrap_or_default();
+        estate::Latency { cost: cost.into(), age: now.since(at).into() }
+    }
+
+    /// The average that was left, as old as it is.
+    pub fn inherit(known: estate::Latency, now: Moment) -> Latency {
+        let estate::Latency { cost, age } = known;
+        Latency { cost: Duration::from(cost).as_secs_f64(), at: now.before(age.into()) }
     }
 
     fn faded(&self, now: Moment) -> f64 {
@@ -93,6 +107,27 @@ mod tests {
         latency.answered(ms(800), at(0));
         assert!(latency.average(at(5_000)) < ms(300));
         assert!(latency.average(at(60_000)) < ms(1));
+    }
+
+    #[test]
+    fn an_average_is_inherited_with_its_age() {
+        let mut latency = Latency::default();
+        latency.answered(ms(800), at(10_000));
+        let mut heir = Latency::inherit(latency.bequeath(at(12_000)), at(7_000));
+        assert_eq!(heir.average(at(8_000)), latency.average(at(13_000)));
+        latency.answered(ms(2), at(13_000));
+        heir.answered(ms(2), at(8_000));
+        assert_eq!(heir.average(at(8_000)), latency.average(at(13_000)));
+        assert_eq!(Latency::inherit(Latency::default().bequeath(at(5)), at(9)).average(at(9)), ms(0));
+    }
+
+    #[test]
+    fn what_is_older_than_the_clock_fades_from_its_origin_on() {
+        let known = estate::Latency { cost: ms(800).into(), age: ms(60_000).into() };
+        let heir = Latency::inherit(known, at(1_000));
+        assert!((ms(600)..ms(800)).contains(&heir.average(at(1_000))), "{heir:?}");
+        let known = estate::Latency { cost: Duration::MAX.into(), age: Duration::MAX.into() };
+        Latency::inherit(known, at(0)).failed(at(1));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use crate::clock::Duration;
+use crate::estate;
 
 /// How many results in a row turn a verdict; each at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,12 +89,14 @@ impl Probe {
             (probe, Err(Miss::Unmade)) => probe,
             (Probe::Unknown | Probe::Up { .. }, Ok(())) => Probe::Up { bad: 0 },
             (Probe::Unknown, Err(miss)) => Probe::Down { good: 0, miss },
-            (Probe::Up { bad }, Err(miss)) if bad + 1 >= thresholds.unhealthy => {
+            (Probe::Up { bad }, Err(miss)) if bad.saturating_add(1) >= thresholds.unhealthy => {
                 Probe::Down { good: 0, miss }
             }
-            (Probe::Up { bad }, Err(_)) => Probe::Up { bad: bad + 1 },
-            (Probe::Down { good, .. }, Ok(())) if good + 1 >= thresholds.healthy => Probe::Up { bad: 0 },
-            (Probe::Down { good, miss }, Ok(())) => Probe::Down { good: good + 1, miss },
+            (Probe::Up { bad }, Err(_)) => Probe::Up { bad: bad.saturating_add(1) },
+            (Probe::Down { good, .. }, Ok(())) if good.saturating_add(1) >= thresholds.healthy => {
+                Probe::Up { bad: 0 }
+            }
+            (Probe::Down { good, miss }, Ok(())) => Probe::Down { good: good.saturating_add(1), miss },
             (Probe::Down { .. }, Err(miss)) => Probe::Down { good: 0, miss },
         }
     }
@@ -103,6 +106,52 @@ impl Probe {
         match self {
             Probe::Unknown => true,
             Probe::Up { bad: streak } | Probe::Down { good: streak, .. } => streak > 0,
+        }
+    }
+
+    /// What it leaves.
+    pub fn bequeath(self) -> estate::Probe {
+        match self {
+            Probe::Unknown => estate::Probe::Unknown,
+            Probe::Up { bad } => estate::Probe::Up { bad },
+            Probe::Down { good, miss } => estate::Probe::Down { good, miss: miss.bequeath() },
+        }
+    }
+
+    /// The verdict that was left, and the streak: under other thresholds, the next result decides by those.
+    pub fn inherit(known: estate::Probe) -> Probe {
+        match known {
+            estate::Probe::Unknown => Probe::Unknown,
+            estate::Probe::Up { bad } => Probe::Up { bad },
+            estate::Probe::Down { good, miss } => Probe::Down { good, miss: Miss::inherit(miss) },
+        }
+    }
+}
+
+impl Miss {
+    fn bequeath(self) -> estate::Miss {
+        match self {
+            Miss::Unmade => estate::Miss::Unmade,
+            Miss::NoConnection => estate::Miss::NoConnection,
+            Miss::TimedOut => estate::Miss::TimedOut,
+            Miss::Broken => estate::Miss::Broken,
+            Miss::Invalid(_) => estate::Miss::Invalid, // the detail is the program's own text; the next check has it again
+            Miss::Status(status) => estate::Miss::Status(status),
+            Miss::Body => estate::Miss::Body,
+            Miss::NotServing => estate::Miss::NotServing,
+        }
+    }
+
+    fn inherit(known: estate::Miss) -> Miss {
+        match known {
+            estate::Miss::Unmade => Miss::Unmade,
+            estate::Miss::NoConnection => Miss::NoConnection,
+            estate::Miss::TimedOut => Miss::TimedOut,
+            estate::Miss::Broken => Miss::Broken,
+            estate::Miss::Invalid => Miss::Invalid("the answer cannot be understood"),
+            estate::Miss::Status(status) => Miss::Status(status),
+            estate::Miss::Body => Miss::Body,
+            estate::Miss::NotServing => Miss::NotServing,
         }
     }
 }
@@ -173,6 +222,34 @@ mod tests {
     fn the_last_miss_is_the_one_that_is_told() {
         let down = Probe::Down { good: 1, miss: MISS }.after(Err(Miss::TimedOut), THRESHOLDS);
         assert_eq!(down, Probe::Down { good: 0, miss: Miss::TimedOut });
+    }
+
+    #[test]
+    fn a_verdict_and_its_streak_are_inherited() {
+        let misses = [
+            Miss::Unmade,
+            Miss::NoConnection,
+            Miss::TimedOut,
+            Miss::Broken,
+            Miss::Invalid("the answer cannot be understood"),
+            Miss::Status(500),
+            Miss::Body,
+            Miss::NotServing,
+        ];
+        let downs = misses.map(|miss| Probe::Down { good: 1, miss });
+        for probe in [Probe::Unknown, Probe::Up { bad: 2 }].into_iter().chain(downs) {
+            assert_eq!(Probe::inherit(probe.bequeath()), probe);
+        }
+    }
+
+    #[test]
+    fn a_streak_beyond_the_new_threshold_turns_with_the_next_result() {
+        for streak in [5, u32::MAX] {
+            let up = Probe::inherit(estate::Probe::Up { bad: streak });
+            assert_eq!(up.after(Err(MISS), THRESHOLDS), Probe::Down { good: 0, miss: MISS });
+            let down = Probe::inherit(estate::Probe::Down { good: streak, miss: estate::Miss::Body });
+            assert_eq!(down.after(Ok(()), THRESHOLDS), Probe::Up { bad: 0 });
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::ejection::{Ejection, Why};
 use crate::clock::{Duration, Moment};
+use crate::estate;
 
 /// How one request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,35 @@ impl Tally {
         })
     }
 
+    /// What it leaves. `window` is that of the policy that it was counted under.
+    pub fn bequeath(&self, window: Duration, now: Moment) -> estate::Tally {
+        let Tally { in_a_row, buckets } = self;
+        let is_used = |bucket: &&Bucket| bucket.well > 0 || bucket.failed > 0;
+        let left = |bucket: &Bucket| {
+            let Bucket { number, well, failed, latency } = *bucket;
+            estate::Bucket { age: age(number, window, now).into(), well, failed, latency: latency.into() }
+        };
+        let buckets = buckets.iter().filter(is_used).map(left).collect();
+        estate::Tally { in_a_row: *in_a_row, buckets }
+    }
+
+    /// Counts on. Buckets go where their age puts them in a window of another length or by another clock; what is older
+    /// than the window, or than the clock, is dropped.
+    pub fn inherit(known: &estate::Tally, window: Duration, now: Moment) -> Tally {
+        let mut tally = Tally { in_a_row: known.in_a_row, ..Tally::default() };
+        let present = number(window, now);
+        for known in &known.buckets {
+            let estate::Bucket { age, well, failed, latency } = *known;
+            let age = Duration::from(age);
+            let then = now.before(age);
+            let is_recent = number(window, then) + u64::from(BUCKETS) > present;
+            if is_recent && now.since(Moment::ORIGIN) >= age {
+                tally.bucket(window, then).add(well, failed, latency.into());
+            }
+        }
+        tally
+    }
+
     fn bucket(&mut self, window: Duration, now: Moment) -> &mut Bucket {
         let number = number(window, now);
         let bucket = &mut self.buckets[(number % u64::from(BUCKETS)) as usize];
@@ -115,10 +145,27 @@ impl Tally {
     }
 }
 
+impl Bucket {
+    fn add(&mut self, well: u32, failed: u32, latency: Duration) {
+        self.well = self.well.saturating_add(well);
+        self.failed = self.failed.saturating_add(failed);
+        self.latency = self.latency.saturating_add(latency);
+    }
+}
+
 /// Which tenth of a window it is, counted from the clock's origin.
 fn number(window: Duration, now: Moment) -> u64 {
-    let width = (window / BUCKETS).max(Duration::from_millis(1));
-    micros(now.since(Moment::ORIGIN)) / micros(width)
+    micros(now.since(Moment::ORIGIN)) / micros(width(window))
+}
+
+/// How long ago the last moment of a bucket was; nothing for the present one.
+fn age(number: u64, window: Duration, now: Moment) -> Duration {
+    let last = micros(width(window)).saturating_mul(number + 1) - 1;
+    Duration::from_micros(micros(now.since(Moment::ORIGIN)).saturating_sub(last))
+}
+
+fn width(window: Duration) -> Duration {
+    (window / BUCKETS).max(Duration::from_millis(1))
 }
 
 /// As 64 bits: they hold half a million years, and are divided several times as fast as 128.
@@ -207,6 +254,68 @@ mod tests {
         tally.count(Ended::Silent, &POLICY, at(1600));
         assert_eq!(tally.sum(POLICY.window, at(2000)).average(), Some(Duration::from_millis(20)));
         assert_eq!(Sum::default().average(), None);
+    }
+
+    /// One good and one bad request each 100 ms, from 5 s on for 10 s.
+    fn steady() -> Tally {
+        let mut tally = Tally::default();
+        for nth in 50..150 {
+            tally.count(Ended::Well(Duration::from_millis(nth)), &POLICY, at(100 * nth));
+            tally.count(Ended::Badly, &POLICY, at(100 * nth));
+        }
+        tally
+    }
+
+    fn handed_over(tally: &Tally, then: Moment, window: Duration, now: Moment) -> Tally {
+        Tally::inherit(&tally.bequeath(POLICY.window, then), window, now)
+    }
+
+    #[test]
+    fn by_the_same_clock_nothing_changes() {
+        let (tally, now) = (steady(), at(15_300));
+        let heir = handed_over(&tally, now, POLICY.window, now);
+        assert_eq!(heir.in_a_row, 1);
+        for later in (15_300..26_000).step_by(100) {
+            assert_eq!(heir.sum(POLICY.window, at(later)), tally.sum(POLICY.window, at(later)), "{later}");
+        }
+    }
+
+    /// Each request is forgotten when the window is over, or a tenth of it sooner or later.
+    #[test]
+    fn by_another_clock_all_is_as_old_as_it_was() {
+        let (tally, then) = (steady(), 15_300);
+        for now in [20_000, 20_700, 123_456] {
+            let heir = handed_over(&tally, at(then), POLICY.window, at(now));
+            for later in (0..11_000).step_by(100) {
+                let failed = |tally: &Tally, now: u64| tally.sum(POLICY.window, at(now + later)).failed;
+                let (kept, known) = (failed(&heir, now), failed(&tally, then));
+                assert!(kept.abs_diff(known) <= 10, "{kept} for {known} after {later} ms, at {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shorter_window_keeps_what_fits_and_a_longer_one_all() {
+        let now = at(15_000);
+        let of = |window| handed_over(&steady(), now, window, now).sum(window, now).failed;
+        assert_eq!(
+            [POLICY.window, POLICY.window * 6].map(of),
+            [90, 100],
+            "nine full tenths and one that begins, or all"
+        );
+        assert!((8..=20).contains(&of(Duration::from_secs(2))), "{}", of(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn what_is_older_than_the_clock_is_dropped_and_nothing_overflows() {
+        let bucket =
+            |age| estate::Bucket { age, well: u32::MAX, failed: u32::MAX, latency: Duration::MAX.into() };
+        let second = Duration::from_secs(1);
+        let buckets = [second * 2, second * 2, second * 4, Duration::MAX].map(|age| bucket(age.into()));
+        let known = estate::Tally { in_a_row: u32::MAX, buckets: buckets.into() };
+        let mut heir = Tally::inherit(&known, POLICY.window, at(3_000));
+        assert_eq!(heir.buckets.iter().filter(|bucket| bucket.failed > 0).count(), 1);
+        assert!(heir.count(Ended::Silent, &POLICY, at(3_000)).is_some());
     }
 
     #[test]

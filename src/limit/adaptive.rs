@@ -24,6 +24,7 @@
 //! quick it seems to be.
 
 use crate::clock::{Duration, Moment};
+use crate::estate;
 
 /// Bounds of a limit that moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,25 @@ impl Adaptive {
             look: None,
             looked: None,
         }
+    }
+
+    /// What it leaves. While it is held down to look, that is what it will go back to.
+    pub fn bequeath(&self) -> estate::Limit {
+        let limit = self.look.map_or(self.limit, |look| look.from.limit);
+        let unloaded = self.unloaded.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        estate::Limit { limit: limit as u32, unloaded: unloaded.map(Into::into) }
+    }
+
+    /// Begins where the other stood, within the bounds of this policy. Where the unloaded latency is known it need not
+    /// be looked for at once: a look costs throughput, and reloads may come often.
+    pub fn inherit(policy: Policy, known: estate::Limit, now: Moment) -> Adaptive {
+        let estate::Limit { limit, unloaded } = known;
+        let mut adaptive = Adaptive::new(policy, now);
+        adaptive.move_to(f64::from(limit));
+        let unloaded = unloaded.map(Duration::from).filter(|unloaded| !unloaded.is_zero());
+        adaptive.unloaded = unloaded.map(|unloaded| unloaded.as_secs_f64());
+        adaptive.looked = adaptive.unloaded.map(|_| now);
+        adaptive
     }
 
     /// As it stands.

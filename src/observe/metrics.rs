@@ -48,6 +48,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::shown::{Board, Shown};
 use crate::failure::Cause;
 
 /// Upper bounds of the duration histogram, in seconds.
@@ -231,7 +232,7 @@ pub struct UpstreamMetrics {
     /// Requests that wait for one of those to end, or for an endpoint to come back.
     pub pending: IntGauge,
     /// 1 while too few endpoints are fit.
-    pub panic: IntGauge,
+    pub panic: Shown,
     /// Attempts that were made again.
     pub retries: IntCounter,
     /// Attempts that were not, for want of budget.
@@ -241,19 +242,41 @@ pub struct UpstreamMetrics {
     /// Times that they could not be found out.
     pub discovery_errors: IntCounter,
     /// Requests that it is given at a time, at most.
-    pub limit: IntGauge,
+    pub limit: Shown,
 }
 
-/// What one endpoint of an upstream counts.
-#[derive(Clone, Debug)]
+/// What one endpoint of an upstream counts. Its series go with the last that holds them.
+#[derive(Debug)]
 pub struct EndpointMetrics {
     attempts: [IntCounter; Outcome::ALL.len()],
     /// Connections that were opened, not reused.
     pub opened: IntCounter,
     /// 1 while it may be asked.
-    pub fit: IntGauge,
+    pub fit: Shown,
     ejections: [IntCounter; EJECTIONS.len()],
     checks: [IntCounter; CHECKS.len()],
+    _series: EndpointSeries,
+}
+
+/// One holder of an endpoint's series; gives them back by drop.
+#[derive(Debug)]
+struct EndpointSeries {
+    metrics: Arc<Metrics>,
+    /// The upstream, and the endpoint.
+    key: (String, String),
+}
+
+impl Drop for EndpointSeries {
+    fn drop(&mut self) {
+        self.metrics.forget_endpoint(&self.key);
+    }
+}
+
+/// What an endpoint's holders share.
+#[derive(Debug)]
+struct Common {
+    holders: usize,
+    fit: Arc<Board>,
 }
 
 /// The values of `reason` of an ejection.
@@ -303,8 +326,11 @@ pub struct Metrics {
     fit: IntGaugeVec,
     ejections: IntCounterVec,
     checks: IntCounterVec,
-    /// How many hold the series of an endpoint: one that leaves and joins again is there twice, for a while.
-    endpoints: Mutex<HashMap<(String, String), usize>>,
+    /// Who hold the series of an endpoint: one that leaves and joins again, and one whose upstream is replaced, is there
+    /// twice, for a while.
+    endpoints: Mutex<HashMap<(String, String), Common>>,
+    /// The gauges of an upstream that show its state: panic and limit.
+    upstreams: Mutex<HashMap<String, [Arc<Board>; 2]>>,
     limit: IntGaugeVec,
     access_log_dropped: IntCounter,
     reloads: IntCounterVec,
@@ -398,6 +424,7 @@ impl Metrics {
                 &["upstream", "endpoint", "result"],
             ),
             endpoints: Mutex::default(),
+            upstreams: Mutex::default(),
             limit: family.gauges(
                 "upstream_limit",
                 "Requests that it is given at a time, at most",
@@ -474,36 +501,64 @@ impl Metrics {
 
     /// The series of an upstream.
     pub fn upstream(&self, name: &str) -> UpstreamMetrics {
+        let [panic, limit] = self.upstream_boards(name);
         UpstreamMetrics {
             in_flight: self.in_flight.with_label_values(&[name]),
             pending: self.pending.with_label_values(&[name]),
-            panic: self.panic.with_label_values(&[name]),
+            panic: panic.hold(),
             retries: self.retries.with_label_values(&[name]),
             retries_refused: self.retries_refused.with_label_values(&[name]),
             discovery_updates: self.discovery_updates.with_label_values(&[name]),
             discovery_errors: self.discovery_errors.with_label_values(&[name]),
-            limit: self.limit.with_label_values(&[name]),
+            limit: limit.hold(),
         }
     }
 
-    /// The series of one endpoint (`ip:port`) of an upstream, until it is [forgotten](Metrics::forget_endpoint).
-    pub fn endpoint(&self, upstream: &str, endpoint: &str) -> EndpointMetrics {
-        *self.endpoints.lock().entry((upstream.to_owned(), endpoint.to_owned())).or_default() += 1;
+    fn upstream_boards(&self, name: &str) -> [Arc<Board>; 2] {
+        let boards =
+            || [&self.panic, &self.limit].map(|family| Board::new(family.with_label_values(&[name])));
+        self.upstreams.lock().entry(name.to_owned()).or_insert_with(boards).clone()
+    }
+
+    /// The series of one endpoint (`ip:port`) of an upstream, for as long as somebody holds them.
+    pub fn endpoint(self: &Arc<Metrics>, upstream: &str, endpoint: &str) -> EndpointMetrics {
+        let key = (upstream.to_owned(), endpoint.to_owned());
+        let fit = self.hold_endpoint(&key);
         let attempts = |outcome: Outcome| [upstream, endpoint, outcome.as_str()];
         EndpointMetrics {
             attempts: Outcome::ALL.map(|outcome| self.attempts.with_label_values(&attempts(outcome))),
             opened: self.opened.with_label_values(&[upstream, endpoint]),
-            fit: self.fit.with_label_values(&[upstream, endpoint]),
+            fit,
             ejections: EJECTIONS.map(|why| self.ejections.with_label_values(&[upstream, endpoint, why])),
             checks: CHECKS.map(|result| self.checks.with_label_values(&[upstream, endpoint, result])),
+            _series: EndpointSeries { metrics: self.clone(), key },
         }
     }
 
-    /// An endpoint is gone, and so are its series: those of all that ever were would pile up.
-    pub fn forget_endpoint(&self, upstream: &str, endpoint: &str) {
-        if self.is_held_still(upstream, endpoint) {
-            return;
+    fn hold_endpoint(&self, key: &(String, String)) -> Shown {
+        let new = || Common {
+            holders: 0,
+            fit: Board::new(self.fit.with_label_values(&[key.0.as_str(), key.1.as_str()])),
+        };
+        let mut endpoints = self.endpoints.lock();
+        let common = endpoints.entry(key.clone()).or_insert_with(new);
+        common.holders += 1;
+        common.fit.hold()
+    }
+
+    /// One holder less. With the last go the series: those of all endpoints that ever were would pile up. The lock is held
+    /// until they are gone, so that who joins meanwhile does not lose his.
+    fn forget_endpoint(&self, key: &(String, String)) {
+        let mut endpoints = self.endpoints.lock();
+        let Some(common) = endpoints.get_mut(key) else { return };
+        common.holders -= 1;
+        if common.holders == 0 {
+            endpoints.remove(key);
+            self.remove_endpoint(&key.0, &key.1);
         }
+    }
+
+    fn remove_endpoint(&self, upstream: &str, endpoint: &str) {
         // what was never made need not be removed
         let _ = self.opened.remove_label_values(&[upstream, endpoint]);
         let _ = self.fit.remove_label_values(&[upstream, endpoint]);
@@ -516,19 +571,6 @@ impl Metrics {
         for result in CHECKS {
             let _ = self.checks.remove_label_values(&[upstream, endpoint, result]);
         }
-    }
-
-    /// One holder less; whether there are others.
-    fn is_held_still(&self, upstream: &str, endpoint: &str) -> bool {
-        let mut endpoints = self.endpoints.lock();
-        let key = (upstream.to_owned(), endpoint.to_owned());
-        let Some(holders) = endpoints.get_mut(&key) else { return false };
-        *holders = holders.saturating_sub(1);
-        let held = *holders > 0;
-        if !held {
-            endpoints.remove(&key);
-        }
-        held
     }
 
     /// The counter of a cause.
@@ -663,13 +705,39 @@ mod tests {
             endpoint.ejected(reason);
         }
         endpoint.checked(true);
-        metrics.endpoint("api", "10.0.0.2:80");
-        metrics.endpoint("api", "10.0.0.1:80");
-        metrics.forget_endpoint("api", "10.0.0.1:80");
+        let _other = metrics.endpoint("api", "10.0.0.2:80");
+        let again = metrics.endpoint("api", "10.0.0.1:80");
+        drop(endpoint);
         assert!(metrics.encode().contains("10.0.0.1:80"), "it has joined again before it was gone");
-        metrics.forget_endpoint("api", "10.0.0.1:80");
+        drop(again);
         assert!(!metrics.encode().contains("10.0.0.1:80"), "{}", metrics.encode());
         assert!(metrics.encode().contains("10.0.0.2:80"));
+    }
+
+    #[test]
+    fn who_is_replaced_counts_on_but_shows_nothing_any_more() {
+        let metrics = Metrics::new();
+        let series = r#"{endpoint="10.0.0.1:80",upstream="api"}"#;
+        let shown = |name: &str| value(&metrics, &format!("tetap_{name}{series}"));
+        let old = metrics.endpoint("api", "10.0.0.1:80");
+        old.fit.set(0);
+        let young = metrics.endpoint("api", "10.0.0.1:80");
+        young.fit.set(1);
+        old.fit.set(0);
+        [&old, &young].into_iter().for_each(|endpoint| endpoint.opened.inc());
+        assert_eq!(shown("endpoint_fit").as_deref(), Some("1"));
+        drop(old);
+        assert_eq!(shown("endpoint_fit").as_deref(), Some("1"));
+        assert_eq!(shown("upstream_connections_opened_total").as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn of_two_upstreams_with_one_name_the_younger_shows_its_limit() {
+        let metrics = Metrics::new();
+        let (old, young) = (metrics.upstream("api"), metrics.upstream("api"));
+        young.limit.set(20);
+        old.limit.set(10);
+        assert_eq!(value(&metrics, r#"tetap_upstream_limit{upstream="api"}"#).as_deref(), Some("20"));
     }
 
     #[test]

@@ -70,6 +70,19 @@ pub enum Members {
     },
 }
 
+impl Members {
+    /// In words, where they are found; two that are the same find the same. Empty where they are fixed. How often is looked
+    /// makes no difference.
+    pub fn source(&self) -> String {
+        match self {
+            Members::Fixed(_) => String::new(),
+            Members::Dns { name, port, resolver, refresh: _ } => format!("dns {name} {port} {resolver:?}"),
+            Members::Srv { name, resolver, refresh: _ } => format!("srv {name} {resolver:?}"),
+            Members::File { path, refresh: _ } => format!("file {}", path.display()),
+        }
+    }
+}
+
 /// One server of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {

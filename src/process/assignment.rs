@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use super::places::{self, Need, Sockets};
 use super::worker::RunError;
 use crate::config::{self, Report as Diagnostics};
-use crate::limits::CONFIG_BYTES;
+use crate::estate::Estate;
+use crate::limits::{CONFIG_BYTES, WIRE_BODY_BYTES};
 use crate::plan::{self, Plan};
 use crate::wire::{Channel, History, Order, PROTOCOL, Place, Received, Report, Role, frame};
 
@@ -31,6 +32,8 @@ pub struct Assignment {
     pub text: String,
     /// What it serves at.
     pub sockets: Sockets,
+    /// What the one before it has left.
+    pub heritage: Estate,
     /// What has happened before it.
     pub history: History,
 }
@@ -114,15 +117,29 @@ pub async fn take_up(channel: &Channel) -> Result<Option<Assignment>, Refusal> {
         match order {
             Order::Cut | Order::Drain { .. } => return Ok(None),
             Order::Sockets { places } => given.extend(places.into_iter().zip(beside)),
-            Order::Begin { generation, config, role, has_text, history, .. } => {
-                let text = if has_text { text_of(beside)? } else { config::read_text(&config)? };
+            Order::Begin { generation, config, role, has_text, has_estate, history } => {
+                let mut beside = beside.into_iter();
+                let text = match has_text {
+                    true => text_of(beside.next())?,
+                    false => config::read_text(&config)?,
+                };
+                let heritage = if has_estate { heritage(beside.next()) } else { Estate::default() };
                 let plan = compile(&config, &text)?;
                 let needs = places::needs(&plan);
                 let Some(opened) = gather(channel, &mut orders, &needs, given).await? else {
                     return Ok(None);
                 };
                 let sockets = places::assign(&plan, opened);
-                return Ok(Some(Assignment { generation, role, config, plan, text, sockets, history }));
+                return Ok(Some(Assignment {
+                    generation,
+                    role,
+                    config,
+                    plan,
+                    text,
+                    sockets,
+                    heritage,
+                    history,
+                }));
             }
             _ => {}
         }
@@ -134,10 +151,20 @@ pub async fn take_up(channel: &Channel) -> Result<Option<Assignment>, Refusal> {
 ///
 /// # Errors
 /// It did not, or is no text.
-pub fn text_of(beside: Vec<OwnedFd>) -> io::Result<String> {
-    let file = beside.into_iter().next();
+pub fn text_of(file: Option<OwnedFd>) -> io::Result<String> {
     let file = file.ok_or_else(|| io::Error::other("the configuration's text did not come"))?;
     String::from_utf8(frame::contents(file, CONFIG_BYTES)?).map_err(io::Error::other)
+}
+
+/// What another worker has left. It is a help and no more: without it, all is found out anew.
+fn heritage(file: Option<OwnedFd>) -> Estate {
+    let bytes = file.ok_or_else(|| io::Error::other("it did not come"));
+    let bytes = bytes.and_then(|file| frame::contents(file, WIRE_BODY_BYTES));
+    let estate = bytes.and_then(|bytes| Estate::from_bytes(&bytes).map_err(io::Error::other));
+    estate.unwrap_or_else(|why| {
+        log::warn!("nothing that the worker before knew is taken over: {why}");
+        Estate::default()
+    })
 }
 
 /// From a text to a plan, the same way as `check` does it.

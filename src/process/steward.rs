@@ -62,8 +62,8 @@ pub fn work(socket: OwnedFd) -> io::Result<()> {
 }
 
 fn begin(work: Assignment) -> Result<(Worker, Duty), Refusal> {
-    let Assignment { generation, role, config, plan, text, sockets, history } = work;
-    let worker = Worker::build(plan, sockets, generation)?;
+    let Assignment { generation, role, config, plan, text, sockets, heritage, history } = work;
+    let worker = Worker::build(plan, sockets, generation, &heritage)?;
     let life = worker.life.clone();
     life.runtime.metrics().tell(&counts(&history));
     Ok((worker, Duty { life, role, config, text }))
@@ -183,9 +183,10 @@ impl Duty {
             match order {
                 Order::Ask { id } => tasks.answer(&self.life, channel, id),
                 Order::Reload { id, generation, has_text } => {
-                    let text = has_text.then(|| assignment::text_of(beside)).transpose();
+                    let text = has_text.then(|| assignment::text_of(beside.into_iter().next())).transpose();
                     self.reload(id, generation, text, channel, &mut tasks).await?;
                 }
+                Order::Bequeath { id } => tasks.bequeath(&self.life, channel, id),
                 Order::Plan { id } => tasks.plan(self, channel, id),
                 order @ (Order::Sockets { .. } | Order::Bound { .. }) => tasks.pass_on((order, beside)),
                 Order::Release { lent, .. } => self.release(&lent).await,
@@ -277,6 +278,7 @@ impl Duty {
 #[derive(Default)]
 struct Tasks {
     answering: Option<AbortOnDropHandle<()>>,
+    bequeathing: Option<AbortOnDropHandle<()>>,
     planning: Vec<AbortOnDropHandle<()>>,
     reloading: Option<(mpsc::Sender<Parcel>, AbortOnDropHandle<()>)>,
 }
@@ -291,6 +293,14 @@ impl Tasks {
     }
 
     /// As [`answer`](Tasks::answer).
+    fn bequeath(&mut self, life: &Arc<Life>, channel: &Arc<Channel>, id: u64) {
+        if self.bequeathing.as_ref().is_none_or(|bequeathing| bequeathing.is_finished()) {
+            let bequeath = bequeath(life.clone(), channel.clone(), id);
+            self.bequeathing = Some(AbortOnDropHandle::new(tokio::spawn(bequeath)));
+        }
+    }
+
+    /// As many at a time as there can be commands.
     fn plan(&mut self, duty: &Duty, channel: &Arc<Channel>, id: u64) {
         self.planning.retain(|planning| !planning.is_finished());
         if self.planning.len() < CONTROL_CONNECTIONS {
@@ -342,6 +352,20 @@ async fn tell_reloaded(
     let (found, places, settings) = (Found::Done(told(changes)), places_of(plan), Some(settings(plan)));
     let text = as_file(text)?;
     channel.send(&Report::Reloaded { id, found, places, settings }, &[text.as_fd()]).await
+}
+
+/// Tells what it has learnt. With many endpoints that is some work.
+async fn bequeath(life: Arc<Life>, channel: Arc<Channel>, id: u64) {
+    let written = move || {
+        let bytes = life.runtime.snapshot().bequeath().to_bytes();
+        frame::in_memory("tetap-estate", &bytes)
+    };
+    match tokio::task::spawn_blocking(written).await {
+        Ok(Ok(file)) => {
+            let _ = channel.send(&Report::Estate { id }, &[file.as_fd()]).await; // who asked may be gone
+        }
+        _ => warn!("what was learnt cannot be told: there is no memory left"),
+    }
 }
 
 /// What changes, for people and for programs.

@@ -25,7 +25,8 @@ use super::stop::Stop;
 use crate::admin::Sources;
 use crate::admin::readiness::Readiness;
 use crate::clock::Clock;
-use crate::limits::ATTEMPTS_IN_ALL;
+use crate::estate::Estate;
+use crate::limits::{self, ATTEMPTS_IN_ALL};
 use crate::listen::accept::Accept;
 use crate::observe::access_log::{self, AccessLog};
 use crate::observe::metrics::Metrics;
@@ -95,7 +96,7 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
     let started = started(&plan, &sockets.listeners, sockets.admin.as_ref());
     let lame_duck = plan.process.lame_duck;
     let (announce, announced) = mpsc::sync_channel(1);
-    let worker = Worker::build(plan, sockets, 1)?;
+    let worker = Worker::build(plan, sockets, 1, &Estate::default())?;
     let stop = Stop { life: worker.life.clone(), lame_duck, started: announce };
     std::thread::scope(|scope| {
         scope.spawn(|| worker.serve(stop));
@@ -114,11 +115,16 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Opens the log and brings the plan to life.
+    /// Opens the log and brings the plan to life, with what the one before it has left.
     ///
     /// # Errors
     /// [`RunError`]: the access log cannot be opened.
-    pub fn build(plan: Plan, sockets: Sockets, generation: u64) -> Result<Worker, RunError> {
+    pub fn build(
+        plan: Plan,
+        sockets: Sockets,
+        generation: u64,
+        heritage: &Estate,
+    ) -> Result<Worker, RunError> {
         descriptors::raise();
         descriptors::compare(&plan);
         let metrics = Metrics::new();
@@ -128,7 +134,8 @@ impl Worker {
         let (admin, questions) = AdminAddress::new();
         let access_log = open_access_log(&plan.access_log, &metrics)?;
         let threads = plan.process.threads.unwrap_or_else(cores);
-        let snapshot = Snapshot::build(plan, generation, Clock::start(), &metrics);
+        let clock = Clock::start_before(limits::HINDSIGHT);
+        let snapshot = Snapshot::build(plan, generation, clock, &metrics, heritage);
         let runtime = Runtime::new(snapshot, metrics, access_log);
         let life = Arc::new(Life {
             readiness: readiness.clone(),

@@ -5,7 +5,8 @@
 //! may be a share of the requests that came, plus a few a second, so that an upstream with little traffic has some, too. In normal
 //! times it is never felt; in an outage it bounds the load at 1 + ratio (Finagle's RetryBudget; Envoy's `retry_budget`).
 
-use crate::clock::Moment;
+use crate::clock::{Duration, Moment};
+use crate::estate;
 
 /// The bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,32 @@ impl Budget {
         granted
     }
 
+    /// What it leaves.
+    pub fn bequeath(&self, now: Moment) -> Vec<estate::Second> {
+        let left = |second: &Second| {
+            let Second { number: then, requests, retries } = *second;
+            let age_seconds = number(now).saturating_sub(then);
+            let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+            estate::Second { age_seconds, requests: count(requests), retries: count(retries) }
+        };
+        self.seconds.iter().map(left).filter(|second| second.age_seconds < WINDOW_SECONDS).collect()
+    }
+
+    /// A budget that so much was taken from already, and that owes something to the requests that came.
+    pub fn inherit(policy: Policy, known: &[estate::Second], now: Moment) -> Budget {
+        let mut budget = Budget::new(policy);
+        for known in known.iter().filter(|known| known.age_seconds < WINDOW_SECONDS) {
+            let estate::Second { age_seconds, requests, retries } = *known;
+            let age = Duration::from_secs(age_seconds);
+            if now.since(Moment::ORIGIN) >= age {
+                let second = budget.second(now.before(age));
+                second.requests += u64::from(requests);
+                second.retries += u64::from(retries);
+            }
+        }
+        budget
+    }
+
     fn sum(&self, now: Moment) -> (u64, u64) {
         let present = number(now);
         let recent = self.seconds.iter().filter(|second| second.number + WINDOW_SECONDS > present);
@@ -79,7 +106,6 @@ fn number(now: Moment) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Duration;
 
     fn at(millis: u64) -> Moment {
         Moment::ORIGIN + Duration::from_millis(millis)
@@ -115,6 +141,41 @@ mod tests {
         let mut all = Budget::new(Policy { percent: 100, min_per_second: 0 });
         (0..7).for_each(|_| all.deposit(1, at(0)));
         assert_eq!(granted(&mut all, at(0), 50), 7);
+    }
+
+    #[test]
+    fn what_came_and_what_was_granted_is_inherited_second_by_second() {
+        let policy = Policy { percent: 50, min_per_second: 0 };
+        let mut budget = Budget::new(policy);
+        budget.deposit(100, at(20_500));
+        assert_eq!(granted(&mut budget, at(21_500), 20), 20);
+        budget.deposit(10, at(25_000));
+        for now in [26_000, 500_900] {
+            let mut heir = Budget::inherit(policy, &budget.bequeath(at(26_000)), at(now));
+            assert_eq!(heir.sum(at(now)), (110, 20));
+            assert_eq!(heir.sum(at(now + 4_000)), (10, 20), "{now}");
+            assert_eq!(heir.sum(at(now + 9_000)), (0, 0));
+            assert_eq!(granted(&mut heir, at(now), 100), 35);
+        }
+    }
+
+    #[test]
+    fn a_budget_with_another_policy_counts_what_was_granted() {
+        let mut budget = Budget::new(Policy { percent: 50, min_per_second: 0 });
+        budget.deposit(100, at(20_000));
+        granted(&mut budget, at(20_000), 15);
+        let policy = Policy { percent: 20, min_per_second: 0 };
+        let mut heir = Budget::inherit(policy, &budget.bequeath(at(20_000)), at(20_000));
+        assert_eq!(granted(&mut heir, at(20_000), 100), 5);
+    }
+
+    #[test]
+    fn what_is_older_than_the_clock_or_the_window_is_dropped() {
+        let second = |age_seconds| estate::Second { age_seconds, requests: u32::MAX, retries: 0 };
+        let known = [second(1), second(1), second(4), second(WINDOW_SECONDS), second(u64::MAX)];
+        let mut heir = Budget::inherit(Policy { percent: 255, min_per_second: u32::MAX }, &known, at(3_000));
+        assert_eq!(heir.sum(at(3_000)), (u64::from(u32::MAX) * 2, 0));
+        assert!(heir.withdraw(at(3_000)));
     }
 
     /// Whatever comes when: within any ten seconds no more retries than the share and the floor.

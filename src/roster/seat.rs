@@ -2,12 +2,13 @@
 
 use super::Member;
 use crate::clock::{Duration, Moment};
+use crate::estate;
 use crate::health::ejection::{Breaker, State, Why};
 use crate::health::latency::Latency;
 use crate::health::probe::{Miss, Probe, Thresholds};
 use crate::health::rotation::Stand;
 use crate::health::tally::{Ended, Tally};
-use crate::health::{Fitness, Reason, ejection::Ejection};
+use crate::health::{Fitness, Policy, Reason, ejection::Ejection};
 
 /// How long a failed request speaks against an endpoint, if nothing else is heard: by then a check or another request
 /// has told more, or nobody wanted to know.
@@ -70,6 +71,38 @@ impl<E> Seat<E> {
             doubted: None,
             back: late,
         }
+    }
+
+    /// What it leaves. Requests under way are not in it: they end where they began.
+    pub(super) fn bequeath(&self, window: Duration, now: Moment) -> estate::Endpoint {
+        let age = |then: Moment| now.since(then).into();
+        estate::Endpoint {
+            address: self.member.address,
+            drained: self.member.drained,
+            probe: self.probe.map(Probe::bequeath),
+            breaker: self.breaker.bequeath(now),
+            latency: self.latency.bequeath(now),
+            tally: self.tally.bequeath(window, now),
+            back: self.back.map(age),
+            doubted: self.doubted.map(age),
+        }
+    }
+
+    /// Takes what was known of it at a time, as far as the policy has a use for it: no checks, no verdict of theirs. The
+    /// verdict stands from the beginning, as it is no news.
+    pub(super) fn inherit(&mut self, known: &estate::Endpoint, policy: &Policy, then: Moment, now: Moment) {
+        let estate::Endpoint { address: _, drained, probe, breaker, latency, tally, back, doubted } = known;
+        let at = |age: estate::Span| then.before(age.into());
+        self.probe = policy.checks.map(|_| probe.map_or(Probe::Unknown, Probe::inherit));
+        self.breaker = Breaker::inherit(*breaker, &policy.ejection, then);
+        self.latency = Latency::inherit(*latency, then);
+        self.tally = Tally::inherit(tally, policy.ejection.window, then);
+        self.back = back.map(at);
+        self.doubted = doubted.map(at);
+        let member = self.member;
+        self.member.drained = *drained;
+        self.change(member, now);
+        self.fitness = self.verdict();
     }
 
     /// The operator has other words for it. One that was drained and is so no longer has been idle, and is back like any other.

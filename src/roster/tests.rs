@@ -596,3 +596,192 @@ fn a_slow_endpoint_sheds_its_load_within_a_second() {
         assert!(slow[1] <= 10, "{balance:?}: {slow:?} of 333 in the first and in the second second");
     }
 }
+
+// ---- handed over
+
+/// By another clock, and through the written words.
+fn handed_over(play: &Play, balance: &Balance, policy: Policy, members: &[Member]) -> Play {
+    let upstream = estate::Upstream { endpoints: play.roster.bequeath(play.now), ..Default::default() };
+    let estate = estate::Estate { upstreams: vec![upstream], ..Default::default() };
+    let read = estate::Estate::from_bytes(&estate.to_bytes()).unwrap();
+    let mut heir = Play {
+        roster: Roster::new(balance, policy),
+        now: Moment::ORIGIN + Duration::from_secs(86_400),
+        random: fastrand::Rng::with_seed(1),
+    };
+    heir.roster.inherit(&read.upstreams[0].endpoints, heir.now);
+    heir.set_members(members);
+    heir
+}
+
+fn taken_over(play: &Play, policy: Policy, members: u8) -> Play {
+    handed_over(play, &Balance::RoundRobin, policy, &(1..=members).map(member).collect::<Vec<_>>())
+}
+
+/// Of five: 1 is ejected, 2 is down, 3 is slow, 4 has come back a moment ago.
+fn troubled() -> Play {
+    let mut play = Play::new(&Balance::Ewma, CHECKED, &[1, 2, 3, 4, 5].map(member));
+    play.check_all_well();
+    for last in [4, 4, 2, 2] {
+        play.check(last, Err(Miss::Status(503)));
+    }
+    for _ in 0..3 {
+        let seat = play.seat(1);
+        play.roster.end_unasked(seat, play.now);
+    }
+    (0..2).for_each(|_| drop(play.check(4, Ok(()))));
+    let slow = play.seat(3);
+    play.roster.spoke(slow, Duration::from_millis(800), play.now);
+    play.pass(Duration::from_secs(4));
+    play.random = fastrand::Rng::with_seed(1);
+    play
+}
+
+impl Roster<u8> {
+    /// A request that nobody has chosen this endpoint for, and that fails.
+    fn end_unasked(&mut self, id: SeatId, now: Moment) {
+        let seat = self.seat(id).unwrap();
+        seat.ask(None, None);
+        self.in_flight += 1;
+        self.end(id, false, Ended::Badly, now);
+    }
+}
+
+/// A tenth of a second: whom a request meets, and what all verdicts are.
+fn moment_of(play: &mut Play, nth: usize) -> (Option<(u8, bool)>, Vec<Fitness>) {
+    play.pass(Duration::from_millis(100));
+    if (80..82).contains(&nth) {
+        play.check(2, Ok(()));
+    }
+    let choice = play.get();
+    if let Some(choice) = choice {
+        let millis = if choice.endpoint == 3 { 800 } else { 1 };
+        play.end(choice, Ended::Well(Duration::from_millis(millis)));
+    }
+    let verdicts = (1..=5).map(|last| play.fitness(last)).collect();
+    (choice.map(|choice| (choice.endpoint, choice.trial)), verdicts)
+}
+
+#[test]
+fn who_is_asked_after_a_hand_over_is_who_would_have_been_asked_without() {
+    let mut play = troubled();
+    let mut heir = handed_over(&play, &Balance::Ewma, CHECKED, &[1, 2, 3, 4, 5].map(member));
+    assert!(matches!(heir.fitness(1), Fitness::Unfit(health::Reason::Ejected(_))));
+    assert_eq!(heir.fitness(2), Fitness::Unfit(health::Reason::Unhealthy(Miss::Status(503))));
+    assert_eq!(heir.roster.shares(), play.roster.shares());
+    let (mut trials, mut met) = (0, Vec::new());
+    for nth in 0..400 {
+        let (own, inherited) = (moment_of(&mut play, nth), moment_of(&mut heir, nth));
+        assert_eq!(inherited, own, "after {nth} tenths of a second");
+        trials += usize::from(own.0.is_some_and(|(_, trial)| trial));
+        met.extend(own.0.map(|(endpoint, _)| endpoint));
+    }
+    assert_eq!(trials, 1, "it met the end of an ejection");
+    assert!([1, 2, 4, 5].iter().all(|endpoint| met.contains(endpoint)), "{met:?}");
+    let slow = met.iter().filter(|endpoint| **endpoint == 3).count();
+    assert!(slow < 40, "the slow one was avoided: {slow}");
+}
+
+#[test]
+fn a_hand_over_changes_no_verdict_and_tells_of_none() {
+    let play = troubled();
+    let mut heir = Roster::<u8>::new(&Balance::Ewma, CHECKED);
+    heir.inherit(&play.roster.bequeath(play.now), play.now);
+    let (_, events) = heir.set_members(&[1, 2, 3, 4, 5].map(member), Ring::default(), |_, _| 0, play.now);
+    let is_verdict = |event: &&Event| matches!(event, Event::Fit(_) | Event::Unfit(..) | Event::Ejected(..));
+    assert_eq!(events.iter().find(is_verdict), None);
+    assert!(heir.is_checked());
+    let doubted: Vec<_> = heir.members().map(|(_, seat)| seat.is_doubtful(play.now)).collect();
+    assert_eq!(
+        doubted,
+        play.roster.members().map(|(_, seat)| seat.is_doubtful(play.now)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_doubt_is_handed_over_and_ends_in_time() {
+    let mut play = Play::round_robin(POLICY, 2);
+    play.fail(1, 1);
+    play.pass(Duration::from_millis(600));
+    let mut heir = taken_over(&play, POLICY, 2);
+    let doubtful = |heir: &Play| heir.roster.member(heir.seat(1)).unwrap().is_doubtful(heir.now);
+    assert!(doubtful(&heir));
+    heir.pass(Duration::from_millis(400));
+    assert!(!doubtful(&heir));
+}
+
+#[test]
+fn who_is_new_in_an_inherited_upstream_starts_as_in_one_that_runs() {
+    let mut play = Play::round_robin(CHECKED, 2);
+    play.check_all_well();
+    let mut heir = taken_over(&play, CHECKED, 3);
+    assert_eq!(heir.met(10), [1, 2], "who is known is asked at once");
+    assert_eq!(heir.fitness(3), Fitness::Unfit(health::Reason::Unchecked));
+    heir.check(3, Ok(()));
+    let [first, second, third] = heir.roster.shares() else { panic!("three") };
+    assert!(first == second && *third > 0 && third * 5 < *first, "{:?}", heir.roster.shares());
+}
+
+#[test]
+fn where_nothing_is_known_all_start_together() {
+    let empty = Play::round_robin(CHECKED, 0);
+    let heir = taken_over(&empty, CHECKED, 2);
+    let known = heir.roster.bequeath(heir.now);
+    assert!(known.iter().all(|known| known.back.is_none()), "none of them slowly: {known:?}");
+}
+
+/// Members that are found out later than the roster is made.
+#[test]
+fn what_is_known_waits_for_the_first_members_and_goes_on_meanwhile() {
+    let mut play = Play::round_robin(POLICY, 3);
+    play.fail(2, 3);
+    let mut heir = taken_over(&play, POLICY, 0);
+    heir.pass(Duration::from_secs(7));
+    heir.set_members(&[1, 2, 3].map(member));
+    assert_eq!(heir.met(20), [1, 3]);
+    heir.pass(Duration::from_secs(3));
+    assert!(heir.get().unwrap().trial, "seven seconds of ten were over");
+    heir.set_members(&[1, 3].map(member));
+    heir.set_members(&[1, 2, 3].map(member));
+    assert_eq!(heir.fitness(2), Fitness::Fit, "who leaves and joins again is new");
+}
+
+#[test]
+fn what_the_new_policy_has_no_use_for_is_dropped() {
+    let mut play = Play::round_robin(CHECKED, 2);
+    play.check(1, Ok(()));
+    (0..2).for_each(|_| drop(play.check(2, Err(Miss::Body))));
+    assert_eq!(taken_over(&play, POLICY, 2).met(20), [1, 2], "no checks, no verdict of theirs");
+    let known = taken_over(&play, POLICY, 2);
+    let anew = taken_over(&known, CHECKED, 2);
+    assert_eq!(anew.fitness(1), Fitness::Unfit(health::Reason::Unchecked));
+    let mut ejected = Play::round_robin(POLICY, 3);
+    ejected.fail(2, 3);
+    let never = Policy { ejection: Ejection { max_percent: 0, ..POLICY.ejection }, ..POLICY };
+    assert_eq!(taken_over(&ejected, never, 3).met(20), [1, 2, 3]);
+}
+
+#[test]
+fn a_streak_stays_where_thresholds_change() {
+    let mut play = Play::round_robin(CHECKED, 2);
+    play.check_all_well();
+    play.check(1, Err(Miss::Body));
+    let slower = Policy { checks: Some(Thresholds { healthy: 2, unhealthy: 3 }), ..CHECKED };
+    let mut heir = taken_over(&play, slower, 2);
+    heir.check(1, Err(Miss::Body));
+    assert_eq!(heir.fitness(1), Fitness::Fit);
+    heir.check(1, Err(Miss::Body));
+    assert_eq!(heir.fitness(1), Fitness::Unfit(health::Reason::Unhealthy(Miss::Body)));
+}
+
+#[test]
+fn whom_the_new_plan_no_longer_drains_comes_back_slowly() {
+    let policy = Policy { slow_start: Some(Duration::from_secs(30)), ..POLICY };
+    let drained = [Member { drained: true, ..member(1) }, member(2)];
+    let play = Play::new(&Balance::RoundRobin, policy.clone(), &drained);
+    let back = taken_over(&play, policy.clone(), 2);
+    let [first, second] = back.roster.shares() else { panic!("two") };
+    assert!(*first > 0 && first * 5 < *second, "{:?}", back.roster.shares());
+    let still = handed_over(&play, &Balance::RoundRobin, policy, &drained);
+    assert_eq!(still.fitness(1), Fitness::Unfit(health::Reason::Drained));
+}

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::estate::Estate;
 use crate::observe::metrics::{Metrics, RouteMetrics};
 use crate::plan::{self, Plan, Route, UpstreamId};
 use crate::routing::RouteId;
@@ -21,21 +22,30 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Brings a plan to life, with nothing learnt yet.
-    pub fn build(plan: Plan, generation: u64, clock: Clock, metrics: &Arc<Metrics>) -> Snapshot {
-        let upstream = |planned: &plan::Upstream| Upstream::new(planned, clock, metrics);
-        let upstreams = plan.upstreams.iter().map(upstream).collect();
+    /// Brings a plan to life. Upstreams begin with what those of the same name have left.
+    pub fn build(
+        plan: Plan,
+        generation: u64,
+        clock: Clock,
+        metrics: &Arc<Metrics>,
+        heritage: &Estate,
+    ) -> Snapshot {
+        let alive = |planned: &plan::Upstream| {
+            Upstream::new(planned, clock, metrics, heritage.upstream(&planned.name))
+        };
+        let upstreams = plan.upstreams.iter().map(alive).collect();
         Snapshot::with(plan, generation, clock, metrics, upstreams)
     }
 
     /// Brings a plan to life beside this snapshot, which it is to follow. Upstreams that are planned as before are the same
-    /// ones, with their connections and all that is known of their endpoints.
+    /// ones, with their connections; others of the same name begin with what is known of their endpoints.
     pub fn succeed(&self, plan: Plan, generation: u64, metrics: &Arc<Metrics>) -> Snapshot {
         let living: HashMap<&str, &Arc<Upstream>> =
             self.upstreams.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
         let upstream = |planned: &plan::Upstream| match living.get(&*planned.name) {
             Some(same) if same.plan() == planned => (*same).clone(),
-            _ => Upstream::new(planned, self.clock, metrics),
+            Some(other) => Upstream::new(planned, self.clock, metrics, Some(&other.bequeath())),
+            None => Upstream::new(planned, self.clock, metrics, None),
         };
         let upstreams = plan.upstreams.iter().map(upstream).collect();
         Snapshot::with(plan, generation, self.clock, metrics, upstreams)
@@ -50,6 +60,12 @@ impl Snapshot {
     ) -> Snapshot {
         let routes = plan.routes.iter().map(|route| metrics.route(&route.name)).collect();
         Snapshot { generation, clock, upstreams, routes, unrouted: metrics.route(""), plan }
+    }
+
+    /// What its upstreams leave to those that take their places.
+    pub fn bequeath(&self) -> Estate {
+        let upstreams = self.upstreams.iter().map(|upstream| upstream.bequeath()).collect();
+        Estate { upstreams, ..Estate::default() }
     }
 
     /// Counts up with every snapshot that is published.

@@ -20,7 +20,7 @@ use super::{service, succession::Worker};
 use crate::clock::Instant;
 use crate::handover::WorkerId;
 use crate::limits::ORDERS;
-use crate::wire::{self, Channel, Drained, Health, Order, Place, Received, Report, Settings};
+use crate::wire::{self, Channel, Drained, Health, Order, Place, Received, Report, Role, Settings};
 
 /// An executable that is kept open: the file at its path may be another one by the time that it is needed again.
 #[derive(Debug)]
@@ -124,6 +124,8 @@ pub struct Child {
     pub pid: Pid,
     /// Which build it is.
     pub version: String,
+    /// Why it is there.
+    pub role: Role,
     /// The number of the configuration that it serves by.
     pub generation: u64,
     /// What it has said that it serves by.
@@ -190,6 +192,7 @@ impl Child {
         Ok(Child {
             pid,
             version: String::new(),
+            role: Role::Successor,
             generation: 0,
             prepared: None,
             opened: Vec::new(),

@@ -12,7 +12,7 @@ use super::held::Held;
 use super::lent::Lent;
 use super::service::Service;
 use super::signals::Signals;
-use super::{Succession, Supervisor, policy, succession};
+use super::{Basis, Succession, Supervisor, policy, succession};
 use crate::handover::{Executable, Handover, Stand, WorkerId};
 use crate::wire::Place;
 
@@ -28,8 +28,9 @@ impl Supervisor {
         let texts = (state.applied.into(), state.before.into());
         let lent = Lent::left(state.lent, descriptors.lent);
         let service = Service::resumed();
+        let (config, settings) = (state.config, state.settings);
         let mut this =
-            Supervisor::with(signals, program, state.config, state.settings, texts, control, lent, service)?;
+            Supervisor::on(Basis { signals, program, config, settings, texts, control, lent, service })?;
         this.handover = Handover::new(policy(&this.settings), Executable(0), state.last);
         let places = this.lent.places();
         let hold = |(place, socket): (Place, OwnedFd)| match places.contains(&place) {

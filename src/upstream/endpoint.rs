@@ -16,17 +16,15 @@ use crate::roster::{Choice, SeatId};
 pub struct Endpoint {
     address: SocketAddr,
     name: Arc<str>,
-    upstream: Arc<str>,
     nudge: Nudge,
     shelf: Arc<Shelf>,
     metrics: EndpointMetrics,
-    registry: Arc<Metrics>,
 }
 
 impl Endpoint {
     /// An endpoint that nothing is known of.
     pub fn new(
-        upstream: &Arc<str>,
+        upstream: &str,
         address: SocketAddr,
         shelf: Arc<Shelf>,
         metrics: &Arc<Metrics>,
@@ -34,11 +32,9 @@ impl Endpoint {
         let name: Arc<str> = address.to_string().into();
         Arc::new(Endpoint {
             address,
-            upstream: upstream.clone(),
             nudge: Nudge::default(),
             shelf,
             metrics: metrics.endpoint(upstream, &name),
-            registry: metrics.clone(),
             name,
         })
     }
@@ -70,13 +66,6 @@ impl Endpoint {
 
     pub(super) fn nudged(&self) -> &Nudge {
         &self.nudge
-    }
-}
-
-/// Series of endpoints that come and go with the DNS would pile up.
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.registry.forget_endpoint(&self.upstream, &self.name);
     }
 }
 

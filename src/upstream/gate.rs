@@ -19,6 +19,7 @@ use tokio::sync::oneshot::{self, Receiver, Sender};
 use tokio::time::{Instant, timeout};
 
 use crate::clock::{Clock, Moment};
+use crate::estate;
 use crate::limit::Priority;
 use crate::limit::adaptive::{Adaptive, Ended};
 pub use crate::limit::line::Refused;
@@ -60,15 +61,28 @@ pub struct Waiting {
 }
 
 impl Gate {
-    /// An open gate.
-    pub fn new(limits: &UpstreamLimits, clock: Clock, metrics: UpstreamMetrics) -> Gate {
+    /// An open gate. A limit that moves begins with what is `known` of it.
+    pub fn new(
+        limits: &UpstreamLimits,
+        known: Option<estate::Limit>,
+        clock: Clock,
+        metrics: UpstreamMetrics,
+    ) -> Gate {
         let most = limits.requests.min(limits.connections);
-        let adaptive = limits.adaptive.map(|policy| Adaptive::new(policy, clock.now()));
+        let adaptive = limits.adaptive.map(|policy| match known {
+            Some(known) => Adaptive::inherit(policy, known, clock.now()),
+            None => Adaptive::new(policy, clock.now()),
+        });
         let limit = adaptive.as_ref().map_or(most, |adaptive| adaptive.limit());
         metrics.limit.set(limit as i64);
         let adapts = adaptive.is_some();
         let state = Mutex::new(State { line: Line::new(limit, limits.pending), adaptive });
         Gate { state, adapts, patience: limits.pending_timeout, clock, metrics }
+    }
+
+    /// What was learnt of the limit, if it moves.
+    pub fn bequeath(&self) -> Option<estate::Limit> {
+        self.state.lock().adaptive.as_ref().map(Adaptive::bequeath)
     }
 
     /// A place, if one is free and nobody waits for it.
@@ -222,7 +236,7 @@ mod tests {
     }
 
     fn open(limits: &UpstreamLimits) -> Arc<Gate> {
-        Arc::new(Gate::new(limits, Clock::start(), Metrics::new().upstream("u")))
+        Arc::new(Gate::new(limits, None, Clock::start(), Metrics::new().upstream("u")))
     }
 
     fn gate(requests: usize, pending: usize) -> Arc<Gate> {

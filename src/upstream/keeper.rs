@@ -38,12 +38,12 @@ fn glance() -> Check {
 }
 
 impl Keeping {
-    pub(super) fn new(planned: &plan::Upstream) -> Keeping {
-        let fixed = matches!(planned.members, plan::Members::Fixed(_));
+    /// `found`: the members are known from the beginning.
+    pub(super) fn new(planned: &plan::Upstream, found: bool) -> Keeping {
         Keeping {
             hurry: Arc::default(),
             check: planned.check.clone().map(Arc::new),
-            found: watch::Sender::new(fixed),
+            found: watch::Sender::new(found),
             checks: watch::Sender::new(0),
         }
     }

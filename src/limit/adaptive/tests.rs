@@ -317,3 +317,42 @@ fn it_stays_within_its_bounds_whatever_comes() {
         }
     }
 }
+
+#[test]
+fn what_was_learnt_of_a_server_is_inherited() {
+    let mut world = World::new(8, TEN_MILLIS);
+    let before = world.run(25);
+    world.limit = Adaptive::inherit(world.limit.policy, world.limit.bequeath(), world.moment());
+    assert_eq!(world.limit.limit(), before.limit);
+    let looks = (0..400).any(|_| world.step() > 0 && world.limit.look.is_some());
+    assert!(!looks && world.limit.unloaded.is_some(), "there is no need to look at once: {:?}", world.limit);
+    let first = world.run(1);
+    assert!(first.busy >= 0.95 && first.latency <= before.latency * 1.2, "{first:?} after {before:?}");
+}
+
+/// Not what it was held down to for a moment.
+#[test]
+fn a_limit_that_is_handed_over_in_the_middle_of_a_look_is_the_one_before() {
+    let mut world = World::new(8, TEN_MILLIS);
+    let looks = (0..1000).any(|_| world.step() > 0 && world.limit.look.is_some());
+    assert!(looks);
+    let heir = Adaptive::inherit(world.limit.policy, world.limit.bequeath(), world.moment());
+    assert!(heir.limit() > world.limit.limit(), "{heir:?}");
+}
+
+#[test]
+fn an_inherited_limit_is_within_the_bounds_of_the_new_policy() {
+    let policy = Policy { min: 4, start: 20, max: 100 };
+    let inherited = |limit, unloaded: Option<Duration>| {
+        let known = estate::Limit { limit, unloaded: unloaded.map(Into::into) };
+        Adaptive::inherit(policy, known, at(5))
+    };
+    assert_eq!([0, 50, u32::MAX].map(|limit| inherited(limit, None).limit()), [4, 50, 100]);
+    for unloaded in [Duration::ZERO, Duration::from_nanos(1_000), Duration::MAX] {
+        let mut limit = inherited(50, Some(unloaded));
+        for nth in 1..1000 {
+            limit.note(QUICK, limit.limit(), at(10 * nth));
+            assert!((4..=100).contains(&limit.limit()), "{limit:?}");
+        }
+    }
+}
