@@ -5,6 +5,8 @@
 mod farewell;
 #[path = "lifecycle/handover.rs"]
 mod handover;
+#[path = "lifecycle/inheritance.rs"]
+mod inheritance;
 #[path = "lifecycle/reload.rs"]
 mod reload;
 #[path = "support/lib.rs"]

@@ -178,3 +178,153 @@ fn a_log_that_was_moved_away_is_begun_anew() {
     assert_eq!((lines.len(), &lines[0]["target"]), (1, &Value::from("/second")));
     assert_eq!(lines[0]["generation"], 2);
 }
+
+fn plan(tetap: &Tetap) -> Value {
+    let output = tetap.command(&["plan", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What is seen of a reload, in the words of a plan: by a client with a kept connection, and by who runs the workers.
+fn seen(tetap: &Tetap, text: &str, reload: impl FnOnce(&Tetap)) -> &'static str {
+    let worker = tetap.workers();
+    let mut kept = tetap.client();
+    assert_eq!(kept.get("/").text(), text);
+    reload(tetap);
+    let told_to_go = kept.get("/").head.one("connection") == Some("close");
+    until("one worker is left", || tetap.workers().len() == 1);
+    match (tetap.workers() == worker, told_to_go) {
+        (true, false) => "in_place",
+        (true, true) => "listener",
+        (false, _) => "swap",
+    }
+}
+
+#[test]
+fn a_plan_tells_the_truth() {
+    let base = "listeners: [{name: web, address: \"127.0.0.1:{port:web}\"}]";
+    let tight = "listeners: [{name: web, address: \"127.0.0.1:{port:web}\", limits: {header_count: 50}}]";
+    let cases = [
+        (format!("{base}\n{TWO}"), "in_place", "routes.route-1"),
+        (format!("{base}\n{TWO}\ntrusted_proxies: [10.0.0.0/8]"), "in_place", "trusted_proxies"),
+        (format!("{tight}\n{TWO}\ntrusted_proxies: [10.0.0.0/8]"), "listener", "listeners.web"),
+        (
+            format!("{tight}\n{TWO}\ntrusted_proxies: [10.0.0.0/8]\nprocess: {{threads: 3}}"),
+            "swap",
+            "process.threads",
+        ),
+        (
+            format!("{base}\n{TWO}\ntrusted_proxies: [10.0.0.0/8]\nprocess: {{threads: 3}}"),
+            "listener",
+            "listeners.web",
+        ),
+        (
+            format!("{base}\n{TWO}\nprocess: {{threads: 3, drain_timeout: 7s}}"),
+            "in_place",
+            "process.drain_timeout",
+        ),
+    ];
+    let mut tetap = Tetap::supervised(&format!("{base}\n{ONE}"));
+    let mut text = "one";
+    for (yaml, cost, place) in cases {
+        tetap.configure(&yaml);
+        let plan = plan(&tetap);
+        let places: Vec<&str> =
+            plan["changes"].as_array().unwrap().iter().filter_map(|it| it["place"].as_str()).collect();
+        assert_eq!(plan["cost"], cost, "{plan}");
+        assert!(places.contains(&place), "{plan}");
+        assert_eq!(tetap.get("/").text(), text, "a plan changes nothing");
+        let told = seen(&tetap, text, |tetap| done(tetap, &["reload"]));
+        assert_eq!(told, cost, "{yaml}\n{plan}");
+        text = "two";
+        assert_eq!(self::plan(&tetap)["cost"], Value::Null, "and then there is nothing to do");
+    }
+}
+
+#[test]
+fn a_plan_of_a_faulty_file_tells_the_faults() {
+    let mut tetap = Tetap::supervised(ONE);
+    tetap.configure("routes: [{match: {path: {prefix: /}}, respnd: {body: two}}]");
+    let output = tetap.command(&["plan"]);
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("respnd"), "{}", told(&output));
+}
+
+#[test]
+fn what_nobody_confirms_is_gone_back_from() {
+    let mut tetap = Tetap::supervised(ONE);
+    assert_eq!(tetap.command(&["confirm"]).status.code(), Some(1), "there is nothing to confirm");
+    tetap.configure(TWO);
+    done(&tetap, &["reload", "--confirm", "1s"]);
+    assert_eq!(tetap.get("/").text(), "two");
+    let refused = tetap.command(&["upgrade"]);
+    assert!(told(&refused).contains("waits to be confirmed"), "{}", told(&refused));
+    until("it is gone back from", || tetap.get("/").text() == "one");
+    tetap.wait_for_metric("tetap_config_last_reload_successful", &[], 0.0);
+    assert!(tetap.log().contains("nobody has confirmed"), "{}", tetap.log());
+}
+
+#[test]
+fn what_is_confirmed_stays_and_what_took_another_process_is_gone_back_from_by_another() {
+    let mut tetap = Tetap::supervised(ONE);
+    tetap.configure(&format!("process: {{threads: 3}}\n{TWO}"));
+    done(&tetap, &["reload", "--confirm", "1s"]);
+    let other = tetap.workers();
+    assert_eq!(tetap.get("/").text(), "two");
+    until("it is gone back from", || tetap.get("/").text() == "one");
+    until("by another process", || tetap.workers().len() == 1 && tetap.workers() != other);
+    tetap.configure(TWO);
+    done(&tetap, &["reload", "--confirm", "1s"]);
+    done(&tetap, &["confirm"]);
+    done(&tetap, &["reload"]);
+    std::thread::sleep(std::time::Duration::from_millis(2500)); // nothing is to happen, and that shows only in time
+    assert_eq!(tetap.get("/").text(), "two");
+}
+
+#[test]
+fn a_file_that_is_watched_is_reloaded_when_it_has_changed_and_a_faulty_one_is_told_once() {
+    let watched = |rest: &str| format!("process: {{watch: true}}\n{rest}");
+    let mut tetap = Tetap::supervised(&watched(ONE));
+    tetap.configure(&watched(TWO));
+    until("it has noticed", || tetap.get("/").text() == "two");
+    tetap.configure(&watched("routes: nonsense"));
+    until("it was refused", || tetap.metrics().sum("tetap_reloads_total", &["outcome=\"refused\""]) > 0.0);
+    tetap.configure(&watched(ONE));
+    until("it has noticed", || tetap.get("/").text() == "one");
+    assert_eq!(tetap.metrics().sum("tetap_reloads_total", &["outcome=\"refused\""]), 1.0);
+}
+
+/// Needs root, as the supervisor does that changes users.
+#[test]
+fn a_worker_runs_as_its_user_and_the_supervisor_does_not() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can run workers as somebody else");
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let place = crate::support::tetap::Place::new().supervised();
+    for folder in [place.path(".")] {
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let tetap = Tetap::start_in(place, &format!("process: {{user: nobody}}\n{ONE}"));
+    let uid = |id: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = |key: &str| status.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+        let numbers = |line: String| line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>();
+        (numbers(line("Uid:")), numbers(line("Groups:")))
+    };
+    let (uids, groups) = uid(tetap.workers()[0]);
+    assert!(uids.iter().all(|id| id == "65534"), "{uids:?}");
+    assert_eq!(groups, Vec::<String>::new());
+    assert_eq!(uid(tetap.id()).0[0], "0");
+    assert_eq!(tetap.get("/").text(), "one");
+    done(&tetap, &["upgrade"]);
+}
+
+#[test]
+fn a_user_that_there_is_not_is_told() {
+    let place = crate::support::tetap::Place::new().supervised();
+    let failure = Tetap::try_start_in(place, &format!("process: {{user: nemo-nobody}}\n{ONE}"));
+    assert_eq!(failure.status.code(), Some(1), "{}", failure.stderr);
+    assert!(failure.stderr.contains("there is no user \"nemo-nobody\""), "{}", failure.stderr);
+}
