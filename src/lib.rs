@@ -1,7 +1,7 @@
 //! **tetap** (Indonesian: *stays, unmoved*): the edge proxy for web APIs that stays up.
 //!
-//! > Upstreams die, hang and lie; configurations are edited wrongly. The client sees a good answer, or one quick honest
-//! > error. Nothing is answered twice.
+//! > Upstreams die, hang and lie; configurations are edited wrongly; the binary is replaced, or crashes. The client sees a
+//! > good answer, or one quick honest error. Nothing is answered twice.
 //!
 //! This page is the map. Every file opens with the problem that it solves; the links below are one hop from it.
 //!
@@ -17,6 +17,20 @@
 //! schema and reports all that is wrong at once; [`plan::compile()`] is pure and finds what only shows between keys;
 //! [`runtime::Snapshot::build`] brings it to life; a request takes the snapshot once and keeps it to its end.
 //! `tetap check` and `tetap run` call the same functions.
+//!
+//! # The life of a process
+//!
+//! ```text
+//!  tetap run                 supervisor: owns the sockets, reads no configuration, speaks no HTTP; never ends by itself
+//!   ├─ worker, generation 7  all the rest of this crate
+//!   └─ worker, generation 8  only while one follows another
+//! ```
+//!
+//! [`supervisor`] starts workers and buries them; [`handover`] decides who serves, who follows and who drains; they talk by
+//! [`wire`]. A worker is told what to do by its [`process::steward`]: it [takes up](process::assignment) its work, goes
+//! through its [`life`](process::life), and [reloads](process::reload) in place. What it has learnt is its [`estate`],
+//! which goes to the next. After an upgrade the supervisor [becomes](supervisor::succession) the new program itself.
+//! Without a supervisor (`process.supervise: false`) all is one process, which [`process::stop`] begins and ends.
 //!
 //! # The life of a request
 //!
@@ -66,7 +80,9 @@
 //! | What does an upstream know when it begins? | what the one before it left: [`estate`] |
 //! | And a WebSocket, or a stream, that goes on? | [`listen::farewell`] |
 //! | What does a service manager hear, and which sockets does it lend? | [`supervisor::service`], [`supervisor::lent`] |
-//! | What if a new worker never becomes ready? | [`handover`], and what it says to its supervisor, [`wire`]; not in service yet |
+//! | What if a new worker never becomes ready? | [`handover`] |
+//! | What survives a reload, and an upgrade? | [`process::reload`], [`estate`] |
+//! | Who answers `tetap reload`? | [`supervisor::control`], and then [`process::steward`] |
 //!
 //! # Words
 //!
@@ -97,7 +113,7 @@
 //! | live | [`sockets`] [`watchdog`] [`upstream`] [`runtime`] | config, proxy, admin |
 //! | traffic | [`listen`] [`proxy`] | config, process, admin |
 //! | control | [`admin`] | proxy, process |
-//! | process | [`wire`] [`process`] [`cli`] [`demo`] | – |
+//! | process | [`wire`] [`supervisor`] [`process`] [`cli`] [`demo`] | – |
 
 pub mod admin;
 pub mod answer;

@@ -53,6 +53,9 @@ pub enum Outcome {
     Over,
 }
 
+/// How much less of the processors the work beside serving gets (nice(2)).
+const LESS_URGENT: i32 = 10;
+
 /// How often a snapshot that was followed is looked at, until nobody needs it.
 const LEFT: Duration = Duration::from_secs(1);
 
@@ -106,10 +109,18 @@ fn read(config: &Path, text: Option<String>) -> Result<(String, Plan), Refusal> 
     Ok((text, plan))
 }
 
-/// On a thread where it holds up nobody.
+/// On a thread of its own, which gives way to those that serve.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Refusal { reason: format!("it has failed within the proxy: {error}"), usage: false })
+    let (sender, done) = tokio::sync::oneshot::channel();
+    let modest = move || {
+        let _ = rustix::process::nice(LESS_URGENT); // of this thread alone; without it, it is only more of a burden
+        let _ = sender.send(work()); // who wanted it may have given up
+    };
+    std::thread::Builder::new().name("tetap-reload".into()).spawn(modest)?;
+    done.await.map_err(|_| Refusal {
+        reason: "it has failed within the proxy, as its log says".into(),
+        usage: false,
+    })
 }
 
 /// Threads are there from the beginning of a process to its end.
@@ -175,6 +186,6 @@ fn clear_up<T: Send + Sync + 'static>(last: Arc<T>) {
         while Arc::strong_count(&last) > 1 {
             tokio::time::sleep(LEFT).await;
         }
-        let _ = tokio::task::spawn_blocking(move || drop(last)).await;
+        let _ = aside(move || drop(last)).await; // where it fails it is dropped here
     });
 }

@@ -78,7 +78,6 @@ pub fn settings(plan: &Plan) -> Settings {
         drain_timeout: process.drain_timeout,
         lame_duck: process.lame_duck,
         max_generations: process.max_generations,
-        threads: process.threads,
         watch: process.watch,
         user: process.user.clone(),
     }

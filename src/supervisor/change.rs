@@ -149,11 +149,10 @@ impl Supervisor {
     /// A worker serves by another configuration than before.
     pub(super) fn go_over(&mut self, id: WorkerId, prepared: Prepared, generation: u64) {
         let Some(child) = self.children.get_mut(&id) else { return };
-        let before = child.prepared.replace(prepared);
+        child.prepared = Some(prepared);
         child.generation = generation;
         self.adopt(id);
-        let left = before.map(|before| self.left(&before.places)).unwrap_or_default();
-        self.order(id, Order::Release { places: left, lent: self.lent.places() });
+        self.order(id, Order::Release { lent: self.lent.places() });
     }
 
     pub(super) fn upgrade(&mut self, binary: Option<PathBuf>, reply: Option<oneshot::Sender<Reply>>) {

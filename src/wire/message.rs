@@ -42,8 +42,6 @@ pub struct Settings {
     pub watch: bool,
     /// Who workers run as.
     pub user: Option<String>,
-    /// Threads that serve.
-    pub threads: Option<usize>,
 }
 
 impl Default for Settings {
@@ -56,7 +54,6 @@ impl Default for Settings {
             max_generations: 3,
             watch: false,
             user: None,
-            threads: None,
         }
     }
 }
@@ -167,15 +164,8 @@ pub enum Order {
         /// Comes back with the answer.
         id: u64,
     },
-    /// Say what is known of the upstreams.
-    Status {
-        /// Comes back with the answer.
-        id: u64,
-    },
-    /// Nobody is to listen there any more: what a reload has left.
+    /// The reload is known of: what it has left, nobody is to listen on any more.
     Release {
-        /// Where.
-        places: Vec<Place>,
         /// Sockets that belong to somebody else, who goes on listening.
         #[serde(default)]
         lent: Vec<Place>,
@@ -281,7 +271,7 @@ pub enum Report {
         #[serde(default)]
         settings: Option<Settings>,
     },
-    /// The answer to a plan or a status.
+    /// The answer to a plan.
     Told {
         /// Of the question.
         id: u64,
