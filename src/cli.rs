@@ -146,6 +146,7 @@ fn run(path: &Path) -> Result<ExitCode, Failure> {
         process::run(plan, &mut |_| log::info!("serving by {}", path.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
+    process::descriptors::raise(); // the supervisor holds every socket, and gives each to every worker
     let settings = process::steward::settings(&plan);
     let control_needed = plan.process.control.is_some();
     let control = plan.process.control.unwrap_or_else(|| control::default_path(path));

@@ -80,6 +80,8 @@ pub enum Happened {
     Failed(WorkerId, String, bool),
     /// A worker's process has ended, like this.
     Gone(WorkerId, String),
+    /// A worker was asked how it is.
+    Asked(WorkerId),
     /// A worker has said whether it is well, and what it has done so far.
     Health(WorkerId, bool, Tally),
     /// Somebody wants another executable.
@@ -142,6 +144,8 @@ pub enum Outcome {
     Failed(String, bool),
     /// It was done, and taken back.
     RolledBack(String),
+    /// It was done, should have been taken back, and cannot be.
+    Stuck(String),
 }
 
 /// Something that people want to know.
@@ -180,8 +184,10 @@ struct Worker {
     stand: Stand,
     /// When it came to stand there.
     since: Moment,
-    /// When it was last heard to be well.
-    well: Moment,
+    /// When it must be gone, if it is to go.
+    until: Moment,
+    /// How often it was asked since it was last heard to be well.
+    unanswered: u32,
     /// How often in a row it was not.
     ill: u32,
     tally: Tally,
@@ -308,6 +314,7 @@ impl Handover {
             Happened::Serving(id) => self.serving(id, now, &mut deeds),
             Happened::Failed(id, why, usage) => self.dismiss(id, &why, usage, now, &mut deeds),
             Happened::Gone(id, how) => self.lose(id, &how, false, now, &mut deeds),
+            Happened::Asked(id) => self.asked(id, now, &mut deeds),
             Happened::Health(id, well, tally) => self.hear(id, well, tally, now, &mut deeds),
             Happened::Upgrade(ask, executable) => {
                 self.change(ask, executable, (true, Words::File), now, &mut deeds)
@@ -339,7 +346,8 @@ impl Handover {
 
     fn enrol(&mut self, id: WorkerId, stand: Stand, now: Moment) {
         let (tally, judge) = (Tally::default(), Judge::default());
-        self.workers.push(Worker { id, stand, since: now, well: now, ill: 0, tally, judge });
+        let until = now + self.policy.drain_timeout;
+        self.workers.push(Worker { id, stand, since: now, until, unanswered: 0, ill: 0, tally, judge });
     }
 
     fn spawn_active(&mut self, words: Words, now: Moment, deeds: &mut Vec<Deed>) {
@@ -445,7 +453,11 @@ impl Handover {
         match change.stage {
             Stage::Probation { .. } if served => self.go_back(change, how.to_owned(), now, deeds),
             Stage::GoingBack { why } => {
-                deeds.push(Deed::Tell(change.ask, Outcome::RolledBack(why)));
+                let outcome = match self.active {
+                    Some(_) => Outcome::Stuck(format!("{why}; the executable from before: {how}")),
+                    None => Outcome::RolledBack(why),
+                };
+                deeds.push(Deed::Tell(change.ask, outcome));
                 if self.active.is_none() {
                     self.replace(usage, now, deeds);
                 }
@@ -476,13 +488,33 @@ impl Handover {
         }
     }
 
+    /// Who does not answer hangs. Questions are counted, and not the time: where the whole machine stood still, nobody was
+    /// asked.
+    fn asked(&mut self, id: WorkerId, now: Moment, deeds: &mut Vec<Deed>) {
+        let most = if self.is_on_probation(id) { HANG_ON_PROBATION } else { HANG };
+        let serving = |worker: &&mut Worker| worker.id == id && worker.stand == Stand::Serving;
+        let Some(worker) = self.workers.iter_mut().find(serving) else { return };
+        worker.unanswered += 1;
+        if worker.unanswered > most {
+            let why = format!("it was asked {most} times, and has not been well since");
+            deeds.push(Deed::Note(Note::Hangs(id)));
+            self.dismiss(id, &why, false, now, deeds);
+        }
+    }
+
+    fn is_on_probation(&self, id: WorkerId) -> bool {
+        let of_it =
+            |change: &Change| change.candidate == id && matches!(change.stage, Stage::Probation { .. });
+        self.change.as_ref().is_some_and(of_it)
+    }
+
     fn hear(&mut self, id: WorkerId, well: bool, tally: Tally, now: Moment, deeds: &mut Vec<Deed>) {
         let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) else { return };
         worker.tally = tally;
         worker.judge.note(tally, now);
         worker.ill = if well { 0 } else { worker.ill + 1 };
         if well {
-            worker.well = now;
+            worker.unanswered = 0;
         }
         if let Some(why) = self.fault_on_probation(id) {
             self.condemn(why, now, deeds);
@@ -585,8 +617,7 @@ impl Handover {
 
     fn pass(&mut self, now: Moment, deeds: &mut Vec<Deed>) {
         for id in self.ids() {
-            if let Some((why, hangs)) = self.overdue(id, now) {
-                deeds.extend(hangs.then_some(Deed::Note(Note::Hangs(id))));
+            if let Some(why) = self.overdue(id, now) {
                 self.dismiss(id, &why, false, now, deeds);
             }
         }
@@ -608,29 +639,24 @@ impl Handover {
 
     /// Until when a worker must have done what is expected of it.
     fn deadline(&self, worker: &Worker) -> Option<Moment> {
-        let on_probation = self.change.as_ref().is_some_and(|change| {
-            change.candidate == worker.id && matches!(change.stage, Stage::Probation { .. })
-        });
         match worker.stand {
             Stand::Starting | Stand::Accepting => Some(worker.since + self.policy.ready_timeout),
-            Stand::Serving if on_probation => Some(worker.well.max(worker.since) + HANG_ON_PROBATION),
-            Stand::Serving => Some(worker.well.max(worker.since) + HANG),
-            Stand::Draining => Some(worker.since + self.policy.drain_timeout + KILL_GRACE),
+            Stand::Serving => None,
+            Stand::Draining => Some(worker.until + KILL_GRACE),
             Stand::Cut => Some(worker.since + KILL_GRACE),
         }
     }
 
-    fn overdue(&self, id: WorkerId, now: Moment) -> Option<(String, bool)> {
+    fn overdue(&self, id: WorkerId, now: Moment) -> Option<String> {
         let worker = self.worker(id)?;
         if now < self.deadline(worker)? {
             return None;
         }
         Some(match worker.stand {
             Stand::Starting | Stand::Accepting => {
-                (format!("it was not ready within {:?}", self.policy.ready_timeout), false)
+                format!("it was not ready within {:?}", self.policy.ready_timeout)
             }
-            Stand::Serving => (format!("it has not been well for {:?}", now.since(worker.well)), true),
-            Stand::Draining | Stand::Cut => ("it did not end when it was told to".into(), false),
+            _ => "it did not end when it was told to".into(),
         })
     }
 
@@ -664,7 +690,9 @@ impl Handover {
 
     fn step(&mut self, id: WorkerId, from: Stand, to: Stand, now: Moment) -> bool {
         let worker = self.workers.iter_mut().find(|worker| worker.id == id && worker.stand == from);
-        worker.map(|worker| (worker.stand, worker.since) = (to, now)).is_some()
+        // By the policy of this moment: the configuration that follows may be less patient.
+        let until = now + self.policy.drain_timeout;
+        worker.map(|worker| (worker.stand, worker.since, worker.until) = (to, now, until)).is_some()
     }
 
     fn worker(&self, id: WorkerId) -> Option<&Worker> {

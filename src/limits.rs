@@ -157,12 +157,12 @@ pub const WIRE_INLINE_BYTES: usize = 48 * 1024;
 /// Most descriptors with one message; the kernel takes 253 (`SCM_MAX_FD`). More sockets take more messages.
 pub const WIRE_DESCRIPTORS: usize = 128;
 
-/// A worker that serves and was not heard to be well for so long is killed and replaced. It answers on the threads that
-/// serve, once a second, so this is far beyond what load can do; but a machine that was suspended needs a moment.
-pub const HANG: Duration = Duration::from_secs(30);
+/// A worker that serves, and was asked so often without having been well, is killed and replaced. It is asked once a second,
+/// and answers on the threads that serve, so this is far beyond what load can do.
+pub const HANG: u32 = 30;
 
 /// The same for one that was just upgraded: there is somebody to go back to.
-pub const HANG_ON_PROBATION: Duration = Duration::from_secs(4);
+pub const HANG_ON_PROBATION: u32 = 4;
 
 /// How long a worker may take to end after the time at which it should have.
 pub const KILL_GRACE: Duration = Duration::from_secs(5);
@@ -236,3 +236,16 @@ pub const BEQUEATH_EVERY: u64 = 5;
 
 /// How long a new worker waits for what the present one knows: it is written within milliseconds, if at all.
 pub const BEQUEATH_TIME: Duration = Duration::from_secs(1);
+
+/// How long a worker may take over a reload, or over saying what one would change. Endpoints are waited for at most
+/// [`FIRST_ROUND`]; reading and compiling take less than a second.
+pub const RELOAD_TIME: Duration = Duration::from_secs(30);
+
+/// How long a new program may take to say whether it understands what the one before leaves.
+pub const EXAMINATION_TIME: Duration = Duration::from_secs(10);
+
+/// The pause before a configuration that nobody has confirmed is gone back from again, where that has failed.
+pub const RETURN_PAUSE: Duration = Duration::from_secs(5);
+
+/// Longest time that a configuration can wait to be confirmed.
+pub const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 3600);

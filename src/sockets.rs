@@ -52,11 +52,17 @@ fn listen(socket: Socket, backlog: u32) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Waits for nobody: where the queue is full there is somebody.
+fn connect(path: &Path) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&socket2::SockAddr::unix(path)?)
+}
+
 /// Whether `path` is a socket that nobody listens on, and nothing else: what is not a socket is never removed.
 fn is_left_over(path: &Path) -> bool {
     let socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+    socket && connect(path).is_err_and(refused)
 }
 
 #[cfg(test)]

@@ -28,10 +28,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::{error, info, warn};
+use nix::unistd::User;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Duration, Interval, interval, sleep};
+use tokio::time::{Duration, Interval, MissedTickBehavior, interval, sleep};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Instant};
 use crate::handover::judge::Tally;
 use crate::handover::{
     Ask, Deed, Executable, Handover, Happened, Note, Outcome, Policy, Stand, Words as Text, WorkerId,
@@ -110,6 +111,7 @@ struct Reloading {
     worker: WorkerId,
     ask: Ask,
     generation: u64,
+    until: Instant,
 }
 
 /// How far the way is to another program in this process.
@@ -119,7 +121,7 @@ enum Succession {
     #[default]
     None,
     /// The other program is asked, by this process, whether it understands the state.
-    Examined(u32),
+    Examined(u32, Instant),
     /// It does.
     Understood,
 }
@@ -148,7 +150,7 @@ struct Supervisor {
     /// A configuration that is gone back from, unless it is confirmed.
     trial: Option<Trial>,
     /// Questions that a worker is to answer.
-    questions: BTreeMap<u64, (WorkerId, oneshot::Sender<Reply>)>,
+    questions: BTreeMap<u64, (WorkerId, Instant, oneshot::Sender<Reply>)>,
     /// The configuration's file, where it is watched.
     watch: Watch,
     /// A reload was asked for by a signal while another change was under way.
@@ -161,6 +163,8 @@ struct Supervisor {
     control: Option<Control>,
     /// Sockets that the service manager lends.
     lent: Lent,
+    /// Who workers run as, if not as this process.
+    user: Option<User>,
     /// Whoever manages services.
     service: Service,
     /// Whether this process is to go over to another program, too.
@@ -203,6 +207,10 @@ impl Supervisor {
         let Basis { signals, program, config, settings, texts, mut control, lent, service } = basis;
         let (applied, before) = texts;
         let (asking, asked) = mpsc::channel(WORDS);
+        let mut ticks = interval(Duration::from_secs(1));
+        // After a time in which the machine stood still there is nothing to make up for.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let user = settings.user.as_deref().map(child::user).transpose()?;
         if let Some(control) = &mut control {
             control.serve(asking.clone())?;
         }
@@ -232,10 +240,11 @@ impl Supervisor {
             generation: 0,
             control,
             lent,
+            user,
             service,
             exit: None,
             signals,
-            ticks: interval(Duration::from_secs(1)),
+            ticks,
             words: mpsc::channel(WORDS),
             asked: (asking, asked),
             events: mpsc::channel(WORDS),
@@ -276,7 +285,8 @@ impl Supervisor {
                 info!("told to stop at once");
                 self.happen(Happened::Quit);
             }
-            Caught::Reload if self.is_changing() => self.reload_pending = true, // and only once, however often it is said
+            // And only once, however often it is said.
+            Caught::Reload if self.is_changing() || self.is_without() => self.reload_pending = true,
             Caught::Reload => self.reload(None, None),
             Caught::Upgrade => self.upgrade(None, None),
             Caught::Ended => self.reap(),
@@ -309,7 +319,7 @@ impl Supervisor {
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
             let number = u32::try_from(pid.as_raw_nonzero().get()).unwrap_or_default();
-            if matches!(self.succession, Succession::Examined(examiner) if examiner == number) {
+            if matches!(self.succession, Succession::Examined(examiner, _) if examiner == number) {
                 self.examined(status.exit_status() == Some(0));
             } else if let Some((id, child)) = self.children.iter_mut().find(|(_, child)| child.pid == pid) {
                 child.reaped = Some(ending(status.as_raw()));
@@ -325,7 +335,10 @@ impl Supervisor {
     /// It is gone, and has said all that it had to say.
     fn bury(&mut self, id: WorkerId) {
         let Some(child) = self.children.remove(&id) else { return };
-        self.questions.retain(|_, (worker, _)| *worker != id);
+        self.questions.retain(|_, (worker, ..)| *worker != id);
+        if child.prepared.is_none() && child.inherits {
+            self.estate = None; // it may be what it could not bear
+        }
         let mut how = child.reaped.unwrap_or_else(|| "it could not be started".into());
         if let Some(drained) = child.drained {
             how = format!(
@@ -386,9 +399,9 @@ impl Supervisor {
                 child.drained = Some(drained);
                 self.waiting.values_mut().for_each(|waiting| waiting.add(drained));
             }
-            Report::Reloaded { found, places, settings, .. } => {
+            Report::Reloaded { id: question, found, places, settings } => {
                 let prepared = settings.and_then(|settings| prepared(places, settings, beside));
-                self.reloaded(id, found, prepared);
+                self.reloaded(id, question, found, prepared);
             }
             Report::Told { id: question, found } => self.answer_question(question, found),
             Report::Estate { .. } => self.inherit(id, beside),
@@ -408,8 +421,9 @@ impl Supervisor {
 
     /// What is there is shared; all else is opened, or nothing is.
     fn open_for(&mut self, id: WorkerId, wanted: Vec<Wanted>) {
+        // Another worker may be about to close its sockets, or this one what a reload before has left.
         let is_leaving = |(other, child): (&WorkerId, &Child)| *other != id && !child.closed;
-        let patient = self.children.iter().any(is_leaving);
+        let patient = self.reloading.is_some() || self.children.iter().any(is_leaving);
         let is_held = |wanted: &Wanted| self.held.iter().any(|held| held.place == wanted.place);
         let (there, mut missing): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_held);
         let there = there.into_iter().map(|wanted| wanted.place).collect();
@@ -466,12 +480,18 @@ impl Supervisor {
         self.happen(Happened::Health(id, health.well, tally));
     }
 
+    /// Nobody serves at the moment, but somebody will.
+    fn is_without(&self) -> bool {
+        !self.handover.is_stopping() && self.objection().is_some()
+    }
+
     fn tick(&mut self) {
         self.ask_all();
         self.seconds += 1;
         if self.seconds.is_multiple_of(BEQUEATH_EVERY) {
             self.have_bequeathed();
         }
+        self.give_up();
         self.end_trial();
         if self.settings.watch && self.watch.has_changed(&self.config) {
             info!("{} has changed", self.config.display());
@@ -481,7 +501,11 @@ impl Supervisor {
 
     fn ask_all(&mut self) {
         self.asks += 1;
-        self.serving().for_each(|child| child.ask(self.asks));
+        let serving = self.handover.workers().filter(|(_, stand)| *stand == Stand::Serving);
+        for id in serving.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.children.get(&id).into_iter().for_each(|child| child.ask(self.asks));
+            self.happen(Happened::Asked(id));
+        }
     }
 
     fn happen(&mut self, happened: Happened) {
@@ -496,7 +520,7 @@ impl Supervisor {
 
     /// Does what had to wait for a change to end, and has workers know what has happened.
     fn catch_up(&mut self) {
-        if self.reload_pending && !self.is_changing() && self.exit.is_none() {
+        if self.reload_pending && self.objection().is_none() && self.exit.is_none() {
             self.reload_pending = false;
             self.reload(None, None);
         }
@@ -557,7 +581,7 @@ impl Supervisor {
         beside: bool,
     ) -> io::Result<()> {
         let program = self.programs.get(&executable.0).ok_or(io::ErrorKind::NotFound)?;
-        let user = self.settings.user.as_deref().map(child::user).transpose()?;
+        let user = self.user.as_ref();
         let child = Child::start(id, program, &self.config, user, self.words.0.clone())?;
         self.generation += 1;
         let child = self.children.entry(id).or_insert(child);
@@ -594,7 +618,8 @@ impl Supervisor {
     /// Has a worker begin that has not.
     fn begin_work(&mut self, id: WorkerId) {
         let Some(text) = self.beginning.remove(&id) else { return };
-        let Some(child) = self.children.get(&id) else { return };
+        let Some(child) = self.children.get_mut(&id) else { return };
+        child.inherits = self.estate.is_some();
         let begun = || -> io::Result<()> {
             let text =
                 text.map(|text| frame::in_memory("tetap-configuration", text.as_bytes())).transpose()?;
@@ -605,6 +630,7 @@ impl Supervisor {
                 role: child.role,
                 has_text: text.is_some(),
                 has_estate: estate.is_some(),
+                lent: self.lent.places(),
                 history: self.history,
             };
             child.order(begin, text.into_iter().map(OwnedFd::from).chain(estate).collect());
@@ -625,7 +651,9 @@ impl Supervisor {
         self.held.retain(|held| places.contains(&held.place));
         self.before = std::mem::replace(&mut self.applied, text);
         self.handover.set_policy(policy(&settings));
-        self.settings = settings;
+        // Who workers run as was decided at the start, by whoever had the right to.
+        let user = self.settings.user.take();
+        self.settings = Settings { user, ..settings };
     }
 
     fn drain(&self, id: WorkerId, last: bool) {
@@ -635,7 +663,7 @@ impl Supervisor {
             _ => Vec::new(),
         };
         let lame_duck = last.then_some(self.settings.lame_duck);
-        child.order(Order::Drain { lame_duck, closing, lent: self.lent.places() }, Vec::new());
+        child.order(Order::Drain { lame_duck, closing }, Vec::new());
     }
 
     /// Where nobody is to listen any more.
@@ -646,9 +674,8 @@ impl Supervisor {
 
     fn tell(&mut self, ask: Ask, outcome: Outcome) {
         let Some(waiting) = self.waiting.remove(&ask) else { return };
-        if waiting.is_upgrade() && outcome != Outcome::Done {
-            let running = self.programs.first_key_value().map(|(number, _)| *number);
-            self.programs.retain(|number, _| Some(*number) == running);
+        if let (Some(program), true) = (waiting.program(), outcome != Outcome::Done) {
+            self.programs.remove(&program);
         }
         waiting.count(&outcome, &mut self.history);
         self.note_trial(&waiting, &outcome);
@@ -703,7 +730,7 @@ fn policy(settings: &Settings) -> Policy {
     Policy {
         ready_timeout: settings.ready_timeout,
         probation: settings.probation,
-        drain_timeout: settings.drain_timeout + settings.lame_duck,
+        drain_timeout: settings.drain_timeout.saturating_add(settings.lame_duck),
         max_generations: settings.max_generations,
     }
 }

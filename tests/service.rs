@@ -180,6 +180,25 @@ fn clients_that_come_before_the_start_are_served_at_a_lent_socket() {
     assert!(Client::try_connect(address).is_ok(), "the manager's socket is open still");
 }
 
+/// A worker that was left alone shut the manager's socket for good.
+#[test]
+fn a_lent_socket_outlives_a_supervisor_that_is_killed() {
+    let manager = Manager::new();
+    let lent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = lent.local_addr().unwrap();
+    fs::write(manager.config(), quick(address)).unwrap();
+    let mut proxy = launch(&manager, &lent);
+    assert_eq!(manager.hear().0, "READY=1");
+    let worker = support::proc::children(proxy.id())[0];
+    proxy.signal("KILL");
+    proxy.wait();
+    support::until("its worker has ended, too", || !support::proc::is_alive(worker));
+    let mut early = Client::connect(address);
+    early.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n");
+    let _proxy = launch(&manager, &lent);
+    assert_eq!(early.read_answer().text(), "quick");
+}
+
 fn launch(manager: &Manager, lent: &TcpListener) -> Process {
     // A copy that is inherited: the one of the standard library is closed when another program is started.
     let copy = lent.try_clone().unwrap();

@@ -47,7 +47,8 @@ pub struct Process {
     /// made if it is missing. Left out, one in the system's folder for such files, after the configuration's path.
     pub control: Option<FilePath>,
     /// Who the workers run as: a user's name. The supervisor, which opens the sockets, goes on as who started it, and that
-    /// must be root. Left out, workers run as the supervisor does.
+    /// must be root. This user must be able to read the configuration and write the access log. Left out, workers run as
+    /// the supervisor does.
     #[schemars(length(min = 1, max = 64))]
     pub user: Option<String>,
     /// Reload when this file has changed. It is looked at once a second.

@@ -34,6 +34,8 @@ pub struct Assignment {
     pub sockets: Sockets,
     /// What the one before it has left.
     pub heritage: Estate,
+    /// Sockets that belong to somebody else.
+    pub lent: Vec<Place>,
     /// What has happened before it.
     pub history: History,
 }
@@ -117,7 +119,7 @@ pub async fn take_up(channel: &Channel) -> Result<Option<Assignment>, Refusal> {
         match order {
             Order::Cut | Order::Drain { .. } => return Ok(None),
             Order::Sockets { places } => given.extend(places.into_iter().zip(beside)),
-            Order::Begin { generation, config, role, has_text, has_estate, history } => {
+            Order::Begin { generation, config, role, has_text, has_estate, lent, history } => {
                 let mut beside = beside.into_iter();
                 let text = match has_text {
                     true => text_of(beside.next())?,
@@ -138,6 +140,7 @@ pub async fn take_up(channel: &Channel) -> Result<Option<Assignment>, Refusal> {
                     text,
                     sockets,
                     heritage,
+                    lent,
                     history,
                 }));
             }

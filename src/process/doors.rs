@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
@@ -172,7 +173,11 @@ impl Asker {
     }
 
     async fn own_request(&self) -> io::Result<()> {
-        let (here, there) = StdStream::pair()?;
+        let (here, there) = match StdStream::pair() {
+            // It says nothing of those who are connected that there is no room for one more.
+            Err(error) if is_full(&error) => return Ok(()),
+            pair => pair?,
+        };
         here.set_nonblocking(true)?;
         there.set_nonblocking(true)?;
         self.0.send(Call::Own(there)).await.map_err(io::Error::other)?;
@@ -183,6 +188,12 @@ impl Asker {
         let told = || io::Error::other(format!("answered {:?}", String::from_utf8_lossy(&answer)));
         answer.starts_with(b"HTTP/1.1 204 ").then_some(()).ok_or_else(told)
     }
+}
+
+/// The process, or the system, has no descriptors left.
+fn is_full(error: &io::Error) -> bool {
+    let full = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|error| full.contains(&error))
 }
 
 #[cfg(test)]

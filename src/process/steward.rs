@@ -62,11 +62,11 @@ pub fn work(socket: OwnedFd) -> io::Result<()> {
 }
 
 fn begin(work: Assignment) -> Result<(Worker, Duty), Refusal> {
-    let Assignment { generation, role, config, plan, text, sockets, heritage, history } = work;
+    let Assignment { generation, role, config, plan, text, sockets, heritage, lent, history } = work;
     let worker = Worker::build(plan, sockets, generation, &heritage)?;
     let life = worker.life.clone();
     life.runtime.metrics().tell(&counts(&history));
-    Ok((worker, Duty { life, role, config, text }))
+    Ok((worker, Duty { life, role, config, text, lent }))
 }
 
 /// What of a plan concerns the supervisor.
@@ -122,6 +122,8 @@ struct Duty {
     role: Role,
     config: PathBuf,
     text: String,
+    /// Sockets that belong to somebody else, who goes on listening when nobody here does.
+    lent: Vec<Place>,
 }
 
 /// How it is told to go.
@@ -130,8 +132,6 @@ struct Farewell {
     last: Option<Duration>,
     /// Nobody will listen there any more.
     closing: Vec<Place>,
-    /// Somebody else will, whatever becomes of us.
-    lent: Vec<Place>,
 }
 
 impl Duty {
@@ -188,10 +188,10 @@ impl Duty {
                 Order::Bequeath { id } => tasks.bequeath(&self.life, channel, id),
                 Order::Plan { id } => tasks.plan(self, channel, id),
                 order @ (Order::Sockets { .. } | Order::Bound { .. }) => tasks.pass_on((order, beside)),
-                Order::Release { lent, .. } => self.release(&lent).await,
+                Order::Release => self.release().await,
                 Order::News { history } => self.life.runtime.metrics().tell(&counts(&history)),
-                Order::Drain { lame_duck, closing, lent } => {
-                    return Ok(Some(Farewell { last: lame_duck, closing, lent }));
+                Order::Drain { lame_duck, closing } => {
+                    return Ok(Some(Farewell { last: lame_duck, closing }));
                 }
 
                 Order::Cut => return Ok(None),
@@ -199,7 +199,7 @@ impl Duty {
             }
         }
         warn!("there is no supervisor any more: finishing what is under way");
-        Ok(Some(Farewell { last: Some(Duration::ZERO), closing: Vec::new(), lent: Vec::new() }))
+        Ok(Some(Farewell { last: Some(Duration::ZERO), closing: Vec::new() }))
     }
 
     async fn reload(
@@ -220,14 +220,14 @@ impl Duty {
     }
 
     /// What the present plan does not listen on any more, nobody will.
-    async fn release(&self, lent: &[Place]) {
+    async fn release(&self) {
         let (snapshot, patience) = (self.life.runtime.snapshot(), self.life.patience());
-        let is_lent = |address: &Address| lent.contains(&places::place(address));
+        let is_lent = |address: &Address| self.lent.contains(&places::place(address));
         self.life.doors.lock().await.release(&snapshot.plan().listeners, patience, &is_lent);
     }
 
     async fn drain(&self, channel: &Channel, farewell: Farewell) -> io::Result<()> {
-        let Farewell { last, closing, lent } = farewell;
+        let Farewell { last, closing } = farewell;
         let life = &self.life;
         match last {
             Some(lame_duck) => {
@@ -235,14 +235,14 @@ impl Duty {
                 if or_cut(channel, tokio::time::sleep(lame_duck)).await?.is_none() {
                     return Ok(());
                 }
-                self.remove_files(&lent);
+                self.remove_files();
             }
             None => life.admin.lock().await.close(),
         }
         let (began, before) = (Instant::now(), life.connections.len() as u64);
         let has_successor = |address: &Address| {
             let place = places::place(address);
-            lent.contains(&place) || (last.is_none() && !closing.contains(&place))
+            self.lent.contains(&place) || (last.is_none() && !closing.contains(&place))
         };
         life.close(&has_successor).await;
         life.loops.wait().await;
@@ -262,10 +262,10 @@ impl Duty {
 
 impl Duty {
     /// The way to a unix socket ends before the socket does.
-    fn remove_files(&self, lent: &[Place]) {
+    fn remove_files(&self) {
         for listener in &self.life.runtime.snapshot().plan().listeners {
             if let Address::Unix(path) = &listener.address
-                && !lent.contains(&Place::Unix(path.clone()))
+                && !self.lent.contains(&Place::Unix(path.clone()))
             {
                 drop(Unlink(path.clone()));
             }

@@ -1,17 +1,20 @@
 //! What operators ask for: another configuration, another executable. One at a time.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::oneshot;
 
 use super::child::{Prepared, Program};
 use super::control::Reply;
 use super::state::{Trial, Waiting};
-use super::{Reloading, Supervisor};
+use super::{Reloading, Succession, Supervisor};
 use crate::clock::{Duration, Instant};
-use crate::handover::{Deed, Executable, Happened, Outcome, Words, WorkerId};
+use crate::handover::{Ask, Deed, Executable, Happened, Outcome, Words, WorkerId};
+use crate::limits::{EXAMINATION_TIME, RELOAD_TIME, RETURN_PAUSE};
 use crate::wire::{Found, Order, frame};
 
 impl Supervisor {
@@ -55,20 +58,59 @@ impl Supervisor {
                 let Ok(file) = file else {
                     return self.tell(ask, Outcome::Failed("there is no memory left".into(), false));
                 };
-                self.reloading = Some(Reloading { worker, ask, generation });
+                let until = Instant::now() + RELOAD_TIME;
+                self.reloading = Some(Reloading { worker, ask, generation, until });
                 if let Some(child) = self.children.get(&worker) {
                     let beside = file.into_iter().map(OwnedFd::from).collect();
                     child.order(Order::Reload { id, generation, has_text }, beside);
                 }
             }
-            (why, _) => self.tell(ask, Outcome::Failed(why.unwrap_or("no worker serves").into(), false)),
+            (why, _) => self.decline(ask, why.unwrap_or("no worker serves")),
         }
     }
 
-    /// What was done by a reload is kept, or is kept for the time being.
+    /// What was done by a reload is kept for the time being, or is to be gone back from again. A reload that says nothing of
+    /// it changes nothing of a trial: it may be a signal that something else has sent.
     pub(super) fn note_trial(&mut self, waiting: &Waiting, outcome: &Outcome) {
-        if let (Some(trial), Outcome::Done) = (waiting.trial(), outcome) {
-            self.trial = trial;
+        match (outcome, waiting.return_text()) {
+            (Outcome::Done, _) => self.trial = waiting.trial().or(self.trial.take()),
+            (_, Some(text)) => self.trial = Some(Trial { until: Instant::now() + RETURN_PAUSE, text }),
+            _ => {}
+        }
+    }
+
+    /// Not even begun, and so neither done nor refused.
+    pub(super) fn decline(&mut self, ask: Ask, why: &str) {
+        let waiting = self.waiting.remove(&ask);
+        if let Some(text) = waiting.as_ref().and_then(Waiting::return_text) {
+            self.trial = Some(Trial { until: Instant::now() + RETURN_PAUSE, text });
+        }
+        waiting.into_iter().for_each(|waiting| waiting.decline(why));
+        if self.waiting.is_empty() {
+            self.service.reloaded();
+        }
+    }
+
+    /// Nobody waits for a worker for ever that answers, but not this.
+    pub(super) fn give_up(&mut self) {
+        let now = Instant::now();
+        if let Some(reload) = self.reloading.take_if(|reload| now >= reload.until) {
+            let why =
+                format!("the worker has not answered within {RELOAD_TIME:?}, and may still go over to it");
+            self.tell(reload.ask, Outcome::Failed(why, false));
+        }
+        let (late, waiting) =
+            std::mem::take(&mut self.questions).into_iter().partition(|(_, (_, until, _))| now >= *until);
+        self.questions = waiting;
+        let late: BTreeMap<_, _> = late;
+        for (_, _, reply) in late.into_values() {
+            let _ = reply.send(Reply::refused("the worker has not answered in time")); // who asked may have gone
+        }
+        if let Succession::Examined(examiner, since) = &self.succession
+            && now.duration_since(*since) >= EXAMINATION_TIME
+            && let Some(examiner) = i32::try_from(*examiner).ok().and_then(Pid::from_raw)
+        {
+            let _ = kill_process(examiner, Signal::KILL); // it has not been buried yet
         }
     }
 
@@ -86,7 +128,7 @@ impl Supervisor {
             && let Some(trial) = self.trial.take_if(is_over)
         {
             self.before = trial.text.clone(); // for the case that it takes another process
-            self.have_reloaded(Waiting::return_from_trial(), Some(trial.text));
+            self.have_reloaded(Waiting::return_from_trial(trial.text.clone()), Some(trial.text));
         }
     }
 
@@ -95,7 +137,7 @@ impl Supervisor {
         let id = self.ask().0;
         match self.handover.active().filter(|_| self.objection().is_none()) {
             Some(worker) => {
-                self.questions.insert(id, (worker, reply));
+                self.questions.insert(id, (worker, Instant::now() + RELOAD_TIME, reply));
                 self.order(worker, Order::Plan { id });
             }
             None => {
@@ -106,11 +148,11 @@ impl Supervisor {
     }
 
     pub(super) fn answer_question(&mut self, question: u64, found: Found) {
-        let Some((_, reply)) = self.questions.remove(&question) else { return };
+        let Some((_, _, reply)) = self.questions.remove(&question) else { return };
         let answer = match found {
-            Found::Done(mut told) => {
+            Found::Done(told) => {
                 let message = told["text"].as_str().unwrap_or_default().to_owned();
-                Reply { done: true, message, report: told["report"].take(), usage: false }
+                Reply { done: true, message, report: told["report"].clone(), usage: false }
             }
             Found::NeedsSwap => Reply::refused("it is not known"),
             Found::Refused { reason, usage } => Reply { usage, ..Reply::refused(reason) },
@@ -119,9 +161,13 @@ impl Supervisor {
     }
 
     /// The worker says what came of it.
-    pub(super) fn reloaded(&mut self, id: WorkerId, found: Found, prepared: Option<Prepared>) {
-        let Some(Reloading { ask, generation, .. }) = self.reloading.take_if(|reload| reload.worker == id)
-        else {
+    pub(super) fn reloaded(&mut self, id: WorkerId, question: u64, found: Found, prepared: Option<Prepared>) {
+        let asked = self.reloading.take_if(|reload| reload.worker == id && reload.ask.0 == question);
+        let Some(Reloading { ask, generation, .. }) = asked else {
+            // It was given up, but done all the same.
+            if let (Found::Done(_), Some(prepared)) = (found, prepared) {
+                self.go_over(id, prepared, self.generation);
+            }
             return;
         };
         match (found, prepared) {
@@ -152,7 +198,7 @@ impl Supervisor {
         child.prepared = Some(prepared);
         child.generation = generation;
         self.adopt(id);
-        self.order(id, Order::Release { lent: self.lent.places() });
+        self.order(id, Order::Release);
     }
 
     pub(super) fn upgrade(&mut self, binary: Option<PathBuf>, reply: Option<oneshot::Sender<Reply>>) {
@@ -160,13 +206,14 @@ impl Supervisor {
         self.waiting.insert(ask, Waiting::upgrade(reply));
         self.service.reloading();
         if let Some(why) = self.objection_to_upgrade() {
-            return self.tell(ask, Outcome::Failed(why.into(), false));
+            return self.decline(ask, why);
         }
         let path = binary.unwrap_or_else(|| self.home());
         match Program::open(&path) {
             Ok(program) => {
                 let number = self.programs.keys().last().map_or(0, |last| last + 1);
                 self.programs.insert(number, program);
+                self.waiting.entry(ask).and_modify(|waiting| waiting.set_program(number));
                 self.happen(Happened::Upgrade(ask, Executable(number)));
             }
             Err(error) => {

@@ -1,8 +1,9 @@
 //! A worker's process, and the conversation with it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -35,7 +36,9 @@ impl Program {
     /// # Errors
     /// It is not there, or no file.
     pub fn open(path: &Path) -> io::Result<Program> {
-        let file = File::open(path)?;
+        // Nobody is waited for at the other end of a pipe.
+        let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is no file"));
         }
@@ -63,7 +66,7 @@ impl Program {
     }
 
     /// A process of this program; the other end of the socket is its standard input.
-    fn spawn(&self, config: &Path, user: Option<User>, socket: OwnedFd) -> io::Result<Pid> {
+    fn spawn(&self, config: &Path, user: Option<&User>, socket: OwnedFd) -> io::Result<Pid> {
         let mut command = Command::new(self.link());
         // A group of its own: what a terminal sends to this process is not meant for its workers.
         command.arg0("tetap").arg("worker").arg(config).stdin(Stdio::from(socket)).process_group(0);
@@ -126,6 +129,8 @@ pub struct Child {
     pub version: String,
     /// Why it is there.
     pub role: Role,
+    /// It was told what another knew.
+    pub inherits: bool,
     /// The number of the configuration that it serves by.
     pub generation: u64,
     /// What it has said that it serves by.
@@ -161,7 +166,7 @@ impl Child {
         id: WorkerId,
         program: &Program,
         config: &Path,
-        user: Option<User>,
+        user: Option<&User>,
         words: Words,
     ) -> io::Result<Child> {
         let (here, there) = wire::pair()?;
@@ -193,6 +198,7 @@ impl Child {
             pid,
             version: String::new(),
             role: Role::Successor,
+            inherits: false,
             generation: 0,
             prepared: None,
             opened: Vec::new(),
@@ -266,8 +272,10 @@ async fn tell(channel: Arc<Channel>, mut orders: mpsc::Receiver<Parcel>, unsent:
         let beside: Vec<_> = beside.iter().map(AsFd::as_fd).collect();
         let sent = channel.send(&order, &beside).await;
         unsent.fetch_sub(1, Ordering::AcqRel);
-        if sent.is_err() {
-            return; // it is gone, as will be heard
+        match sent {
+            Ok(()) => {}
+            Err(gone) if matches!(gone.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => return,
+            Err(error) => warn!("an order was not given: {error}"), // what depends on it has a deadline
         }
     }
 }

@@ -80,6 +80,8 @@ fn take(given: &mut ListenFd, at: usize) -> io::Result<(Place, OwnedFd)> {
 
 fn tcp(listener: TcpListener) -> io::Result<(Place, OwnedFd)> {
     listener.set_nonblocking(true)?;
+    // One that was shut by a worker before is opened again; nearly always there is nothing to take off.
+    let _ = socket2::SockRef::from(&listener).detach_filter();
     Ok((Place::Tcp(listener.local_addr()?), listener.into()))
 }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use log::{error, info};
+use log::{error, info, warn};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::control::Reply;
 use crate::clock::{Duration, Instant};
 use crate::handover::{Outcome, Words};
+use crate::limits::LONGEST_TRIAL;
 use crate::wire::{Drained, History};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub struct Waiting {
     drained: Vec<Drained>,
     /// It is gone back from, unless confirmed so soon; to this text.
     confirm: Option<(Duration, Arc<str>)>,
+    /// It is this that is gone back to.
+    back_to: Option<Arc<str>>,
+    /// The executable that was opened for it.
+    program: Option<u64>,
     /// What the worker has said of it.
     changes: Value,
 }
@@ -44,8 +49,16 @@ pub struct Trial {
 
 impl Waiting {
     fn new(what: What, reply: Option<oneshot::Sender<Reply>>) -> Waiting {
-        let (drained, confirm, changes) = (Vec::new(), None, Value::Null);
-        Waiting { what, reply, began: Instant::now(), drained, confirm, changes }
+        Waiting {
+            what,
+            reply,
+            began: Instant::now(),
+            drained: Vec::new(),
+            confirm: None,
+            back_to: None,
+            program: None,
+            changes: Value::Null,
+        }
     }
 
     /// For another configuration.
@@ -59,20 +72,29 @@ impl Waiting {
     }
 
     /// For the configuration that was there before one that nobody has confirmed.
-    pub fn return_from_trial() -> Waiting {
-        Waiting::new(What::Return, None)
+    pub fn return_from_trial(text: Arc<str>) -> Waiting {
+        Waiting { back_to: Some(text), ..Waiting::new(What::Return, None) }
     }
 
-    /// Whether it is for another executable.
-    pub fn is_upgrade(&self) -> bool {
-        self.what == What::Upgrade
+    /// The executable that it is for.
+    pub fn program(&self) -> Option<u64> {
+        self.program
     }
 
-    /// Whether it is for another configuration, and what the trial is that begins if it is done.
-    pub fn trial(&self) -> Option<Option<Trial>> {
-        let begin =
-            |(span, text): &(Duration, Arc<str>)| Trial { until: Instant::now() + *span, text: text.clone() };
-        matches!(self.what, What::Reload | What::Return).then(|| self.confirm.as_ref().map(begin))
+    /// It is for this executable.
+    pub fn set_program(&mut self, program: u64) {
+        self.program = Some(program);
+    }
+
+    /// The trial that begins if it is done.
+    pub fn trial(&self) -> Option<Trial> {
+        let (span, text) = self.confirm.as_ref()?;
+        Some(Trial { until: Instant::now() + (*span).min(LONGEST_TRIAL), text: text.clone() })
+    }
+
+    /// The text that was to be gone back to.
+    pub fn return_text(&self) -> Option<Arc<str>> {
+        self.back_to.clone()
     }
 
     /// By which configuration another worker would do it.
@@ -112,7 +134,11 @@ impl Waiting {
                 history.reloads_refused += 1;
                 history.reload_stands = false;
             }
-            (What::Upgrade, Outcome::Done) => history.upgrades += 1,
+            // It has read the file, and serves by it.
+            (What::Upgrade, Outcome::Done) => {
+                history.upgrades += 1;
+                history.reload_stands = true;
+            }
             (What::Upgrade, outcome) => {
                 history.upgrades_failed += 1;
                 history.rollbacks += u64::from(matches!(outcome, Outcome::RolledBack(_)));
@@ -121,12 +147,21 @@ impl Waiting {
         }
     }
 
+    /// Says that it was not even begun.
+    pub fn decline(self, why: &str) {
+        let message = self.message(&Outcome::Failed(why.into(), false));
+        warn!("{message}");
+        if let Some(reply) = self.reply {
+            let _ = reply.send(Reply::refused(message)); // who asked may have gone
+        }
+    }
+
     /// Says what came of it, to whoever asked and to the log.
     pub fn answer(self, outcome: &Outcome, sockets: usize) {
         let message = self.message(outcome);
         match outcome {
             Outcome::Done => info!("{message}"),
-            Outcome::Failed(..) | Outcome::RolledBack(_) => error!("{message}"),
+            Outcome::Failed(..) | Outcome::RolledBack(_) | Outcome::Stuck(_) => error!("{message}"),
         }
         let report = self.report(outcome, sockets);
         let usage = matches!(outcome, Outcome::Failed(_, true));
@@ -162,6 +197,9 @@ impl Waiting {
             // Diagnostics begin with their file and line, each on a line of its own, so that editors find them.
             Outcome::Failed(why, true) => format!("{undone}:\n{why}"),
             Outcome::Failed(why, false) => format!("{undone}: {why}"),
+            Outcome::Stuck(why) => {
+                format!("{done}, and what it has gone over to does badly, but cannot be taken back: {why}")
+            }
             Outcome::RolledBack(why) => {
                 format!(
                     "{done}, and taken back: {why}; the executable and the configuration from before serve again"
@@ -175,6 +213,7 @@ impl Waiting {
             Outcome::Done => ("done", None),
             Outcome::Failed(why, _) => ("failed", Some(why)),
             Outcome::RolledBack(why) => ("rolled_back", Some(why)),
+            Outcome::Stuck(why) => ("stuck", Some(why)),
         };
         let sum = |part: fn(&Drained) -> u64| self.drained.iter().map(part).sum::<u64>();
         json!({

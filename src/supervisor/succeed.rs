@@ -13,6 +13,7 @@ use super::lent::Lent;
 use super::service::Service;
 use super::signals::Signals;
 use super::{Basis, Succession, Supervisor, policy, succession};
+use crate::clock::Instant;
 use crate::handover::{Executable, Handover, Stand, WorkerId};
 use crate::wire::Place;
 
@@ -153,7 +154,7 @@ impl Supervisor {
     pub(super) fn settle(&mut self, executable: Executable) {
         self.programs.retain(|number, _| *number == executable.0);
         self.succession = match self.examine() {
-            Ok(examiner) => Succession::Examined(examiner),
+            Ok(examiner) => Succession::Examined(examiner, Instant::now()),
             Err(error) => {
                 warn!("the supervisor stays as it is, with workers of the new version: {error}");
                 Succession::None

@@ -12,6 +12,7 @@
 //! Signals that come meanwhile wait: they are blocked until the new program hears them.
 
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -236,7 +237,10 @@ pub fn become_it(program: &Path, socket: &OwnedFd) -> io::Error {
         nix::unistd::execv(&path, &words)?;
         Ok(())
     };
-    become_it().err().unwrap_or_else(|| io::Error::other("it came back"))
+    let failed = become_it().err().unwrap_or_else(|| io::Error::other("it came back"));
+    // What is in the socket, and keeps other sockets open, is to go with it.
+    let _ = File::open("/dev/null").and_then(|null| Ok(rustix::stdio::dup2_stdin(null)?));
+    failed
 }
 
 #[cfg(test)]

@@ -66,6 +66,10 @@ impl Channel {
                 // The other side has ended with words unread, as one that was killed does. That is told once, before
                 // what it had said itself.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                // The conversation goes on; whoever needed it will miss it.
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                    return Ok(Some(Received::Unknown(error.to_string())));
+                }
                 Err(error) => return Err(error),
                 Ok(None) => return Ok(None),
                 Ok(Some((body, descriptors))) => return understand(&body, descriptors).map(Some),

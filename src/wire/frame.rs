@@ -38,6 +38,8 @@ pub enum Malformed {
     Revision(u8),
     /// Bytes or descriptors are missing or too many.
     Length,
+    /// There was no room for its descriptors: this process has too many open.
+    Descriptors,
     /// Over the bound.
     TooLarge,
     /// The body is no JSON.
@@ -51,6 +53,7 @@ impl fmt::Display for Malformed {
             Malformed::Revision(found) => {
                 write!(f, "frames of revision {found}, and {REVISION} is the only one known here")
             }
+            Malformed::Descriptors => f.write_str("no descriptors are left for what came beside a message"),
             Malformed::Length => f.write_str("a message is not as long as it says"),
             Malformed::TooLarge => f.write_str("a message is too large"),
             Malformed::Json => f.write_str("a message is not well-formed"),
@@ -60,7 +63,11 @@ impl fmt::Display for Malformed {
 
 impl From<Malformed> for io::Error {
     fn from(malformed: Malformed) -> io::Error {
-        io::Error::new(io::ErrorKind::InvalidData, malformed.to_string())
+        let kind = match malformed {
+            Malformed::Descriptors => io::ErrorKind::OutOfMemory, // of this kind; the next message may be whole
+            _ => io::ErrorKind::InvalidData,
+        };
+        io::Error::new(kind, malformed.to_string())
     }
 }
 
@@ -145,7 +152,10 @@ pub fn receive(socket: impl AsFd) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>>
     if got.bytes == 0 {
         return Ok(None); // an empty datagram is never sent
     }
-    if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if got.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(Malformed::Descriptors.into());
+    }
+    if got.flags.contains(ReturnFlags::TRUNC) {
         return Err(Malformed::Length.into());
     }
     bytes.truncate(got.bytes);
@@ -191,9 +201,12 @@ pub fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
 /// file shares its position, too.
 ///
 /// # Errors
-/// It cannot be read, or there is more.
+/// It is no file, it cannot be read, or there is more.
 pub fn contents(file: OwnedFd, most: usize) -> io::Result<Vec<u8>> {
     let mut file = File::from(file);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file")); // of which some are waited for when they are read
+    }
     let mut bytes = Vec::new();
     file.rewind()?;
     (&file).take(most as u64 + 1).read_to_end(&mut bytes)?;

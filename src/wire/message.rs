@@ -126,6 +126,9 @@ pub enum Order {
         /// What was known before it.
         #[serde(default)]
         has_estate: bool,
+        /// Sockets that belong to somebody else, who goes on listening when nobody here does.
+        #[serde(default)]
+        lent: Vec<Place>,
         /// What has happened so far, for the metrics.
         #[serde(default)]
         history: History,
@@ -165,11 +168,7 @@ pub enum Order {
         id: u64,
     },
     /// The reload is known of: what it has left, nobody is to listen on any more.
-    Release {
-        /// Sockets that belong to somebody else, who goes on listening.
-        #[serde(default)]
-        lent: Vec<Place>,
-    },
+    Release,
     /// What has happened, for the metrics.
     News {
         /// So far.
@@ -183,9 +182,6 @@ pub enum Order {
         /// Sockets that nobody will listen on any more.
         #[serde(default)]
         closing: Vec<Place>,
-        /// Sockets that belong to somebody else, who goes on listening.
-        #[serde(default)]
-        lent: Vec<Place>,
     },
     /// End now.
     Cut,

@@ -1,6 +1,7 @@
 //! A worker is replaced: because it was upgraded, or because it crashed. All with the built binary, under the traffic of many
 //! kinds of clients.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -74,8 +75,15 @@ fn a_bad_upgrade_harms_nobody_and_says_why() {
     let worker = tetap.workers();
     let none = tetap.dir().join("none");
     std::fs::write(&none, "this is a letter").unwrap();
+    let letter = tetap.dir().join("letter");
+    std::fs::write(&letter, "this is a letter").unwrap();
+    std::fs::set_permissions(&letter, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let pipe = tetap.dir().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let cases = [
         (none, 1, "Permission denied"),
+        (letter, 1, "cannot be started"),
+        (pipe, 1, "no file"),
         (bad(&tetap, "ends"), 1, "ended with status 3"),
         (bad(&tetap, "hangs"), 1, "not ready within 2s"),
         (bad(&tetap, "rejects"), 2, "found a listener, expected none"),
@@ -173,6 +181,25 @@ fn a_worker_of_a_later_version_serves_under_this_supervisor_and_is_followed_by_o
     let program = copy(&tetap, "this");
     assert_eq!(upgrade_to(&tetap, &program).status.code(), Some(0));
     until("the supervisor is this program", || runs(tetap.id()) == program);
+}
+
+/// The second one was refused, and took the first one's executable along.
+#[test]
+fn an_upgrade_during_probation_is_refused_and_takes_nothing_away() {
+    let servers = servers();
+    let mut tetap = before(&servers, "probation: 2s, drain_timeout: 20s");
+    let program = copy(&tetap, "second");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| upgrade_to(&tetap, &program));
+        until("it is on probation", || tetap.workers().iter().any(|worker| runs(*worker) == program));
+        let second = tetap.command(&["upgrade"]);
+        assert!(told(&second).contains("under way"), "{}", told(&second));
+        assert_eq!(first.join().unwrap().status.code(), Some(0));
+    });
+    until("the supervisor is the new program", || runs(tetap.id()) == program);
+    tetap.crash().unwrap();
+    assert_eq!(tetap.get("/items/1?bytes=10&shape=length").status, 200);
+    assert_eq!(status(&tetap)["history"]["upgrades_failed"], 0, "it was not even begun");
 }
 
 #[test]

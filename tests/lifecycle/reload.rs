@@ -98,8 +98,11 @@ fn listeners_come_and_go_and_those_who_stay_do_not_notice() {
     assert_eq!((comes.get("/").text().as_str(), stays.get("/").text().as_str()), ("two", "two"));
     tetap.configure(&listening(&["web"], "three"));
     done(&tetap, &["reload"]);
-    let last = comes.get("/");
-    assert_eq!((last.text().as_str(), last.head.one("connection")), ("three", Some("close")));
+    until("its clients are told to go", || {
+        let answer = comes.get("/");
+        assert_eq!(answer.text(), "three");
+        answer.head.one("connection") == Some("close")
+    });
     until("nobody listens there", || TcpStream::connect(tetap.address("more")).is_err());
     assert_eq!(stays.get("/").text(), "three");
     tetap.crash().unwrap();
@@ -265,6 +268,56 @@ fn what_nobody_confirms_is_gone_back_from() {
 }
 
 #[test]
+fn a_signal_does_not_confirm_what_waits_to_be_confirmed() {
+    let mut tetap = Tetap::supervised(ONE);
+    tetap.configure(TWO);
+    done(&tetap, &["reload", "--confirm", "1s"]);
+    tetap.signal("HUP");
+    tetap.wait_for_metric("tetap_reloads_total", &["outcome=\"done\""], 2.0);
+    until("it is gone back from", || tetap.get("/").text() == "one");
+}
+
+/// A name that is mistyped was taken for the next worker, so that no crash could be made good.
+#[test]
+fn another_user_takes_a_restart_and_a_crash_until_then_is_survived() {
+    let mut tetap = Tetap::supervised(ONE);
+    tetap.configure(&format!("process: {{user: nemo-nobody}}\n{TWO}"));
+    assert_eq!(plan(&tetap)["cost"], "restart");
+    done(&tetap, &["reload"]);
+    tetap.crash().unwrap();
+    assert_eq!(tetap.get("/").text(), "two");
+}
+
+#[test]
+fn a_port_can_be_left_and_taken_again_at_once() {
+    let mut tetap = Tetap::supervised(&listening(&["web", "more"], "one"));
+    for _ in 0..3 {
+        tetap.configure(&listening(&["web"], "two"));
+        done(&tetap, &["reload"]);
+        tetap.configure(&listening(&["web", "more"], "three"));
+        done(&tetap, &["reload"]);
+        assert_eq!(Client::connect(tetap.address("more")).get("/").text(), "three");
+    }
+}
+
+#[test]
+fn three_hundred_listeners_are_reloaded_upgraded_and_survive_a_crash() {
+    let names: Vec<String> = (0..300).map(|number| format!("l{number}")).collect();
+    let all: Vec<&str> = ["web"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let mut tetap =
+        Tetap::supervised(&format!("process: {{probation: 100ms}}\n{}", listening(&all[..1], "one")));
+    tetap.configure(&format!("process: {{probation: 100ms}}\n{}", listening(&all, "two")));
+    done(&tetap, &["reload"]);
+    let served =
+        |tetap: &Tetap| all.iter().all(|name| Client::connect(tetap.address(name)).get("/").text() == "two");
+    assert!(served(&tetap));
+    tetap.upgrade().unwrap();
+    assert!(served(&tetap));
+    tetap.crash().unwrap();
+    assert!(served(&tetap));
+}
+
+#[test]
 fn what_is_confirmed_stays_and_what_took_another_process_is_gone_back_from_by_another() {
     let mut tetap = Tetap::supervised(ONE);
     tetap.configure(&format!("process: {{threads: 3}}\n{TWO}"));
@@ -303,9 +356,7 @@ fn a_worker_runs_as_its_user_and_the_supervisor_does_not() {
     }
     use std::os::unix::fs::PermissionsExt;
     let place = crate::support::tetap::Place::new().supervised();
-    for folder in [place.path(".")] {
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
-    }
+    std::fs::set_permissions(place.path("."), std::fs::Permissions::from_mode(0o777)).unwrap();
     let tetap = Tetap::start_in(place, &format!("process: {{user: nobody}}\n{ONE}"));
     let uid = |id: u32| {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
