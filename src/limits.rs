@@ -203,13 +203,16 @@ pub const CALLS: usize = 16;
 pub const ORDERS: usize = 64;
 
 /// Words of workers, and requests of operators, that wait for the supervisor. Who has more to say waits.
-pub const WORDS: usize = 64;
+pub const EVENTS: usize = 64;
 
 /// Commands that are under way at the same time.
 pub const CONTROL_CONNECTIONS: usize = 16;
 
 /// Further ones that wait.
 pub const CONTROL_BACKLOG: u32 = 16;
+
+/// The pause where there are no descriptors left for a command.
+pub const CONTROL_REST: Duration = Duration::from_millis(100);
 
 /// Longest command: a name and a path (`PATH_MAX` is 4,096).
 pub const CONTROL_LINE_BYTES: u64 = 16 * 1024;
@@ -249,3 +252,6 @@ pub const RETURN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Longest time that a configuration can wait to be confirmed.
 pub const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 3600);
+
+/// How long signals are listened for that were caught before they were blocked: they are in this process already.
+pub const LAST_SIGNALS: Duration = Duration::from_millis(1);

@@ -28,18 +28,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::{error, info, warn};
-use nix::unistd::User;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Interval, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Clock, Instant};
 use crate::handover::judge::Tally;
 use crate::handover::{
-    Ask, Deed, Executable, Handover, Happened, Note, Outcome, Policy, Stand, Words as Text, WorkerId,
+    Ask, Deed, Executable, Handover, Happened, Note, Outcome, Policy, Stand, Words, WorkerId,
 };
-use crate::limits::{BEQUEATH_EVERY, BEQUEATH_TIME, CONFIG_BYTES, KILL_GRACE, LAST_WORDS, WORDS};
+use crate::limits::{BEQUEATH_EVERY, BEQUEATH_TIME, CONFIG_BYTES, EVENTS, KILL_GRACE, LAST_WORDS};
 use crate::wire::{Health, History, Order, PROTOCOL, Place, Report, Role, Settings, Wanted, frame};
-use child::{Child, Prepared, Program, Word, Words, ending};
+use child::{Child, Ears, Prepared, Program, Who, Word, ending};
 use control::{Asked, Control, Reply, Request};
 use held::Held;
 use lent::Lent;
@@ -164,7 +163,7 @@ struct Supervisor {
     /// Sockets that the service manager lends.
     lent: Lent,
     /// Who workers run as, if not as this process.
-    user: Option<User>,
+    user: Option<Who>,
     /// Whoever manages services.
     service: Service,
     /// Whether this process is to go over to another program, too.
@@ -172,7 +171,7 @@ struct Supervisor {
     exit: Option<u8>,
     signals: Signals,
     ticks: Interval,
-    words: (Words, mpsc::Receiver<(WorkerId, Word)>),
+    words: (Ears, mpsc::Receiver<(WorkerId, Word)>),
     asked: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
 }
@@ -183,6 +182,7 @@ struct Basis {
     program: Program,
     config: PathBuf,
     settings: Settings,
+    user: Option<Who>,
     /// That is served by, and the one before it.
     texts: (Arc<str>, Arc<str>),
     control: Option<Control>,
@@ -199,18 +199,18 @@ impl Supervisor {
         let text: Arc<str> = text.into();
         let service = Service::from_environment();
         let texts = (text.clone(), text);
-        Supervisor::on(Basis { signals, program, config, settings, texts, control, lent, service })
+        let user = settings.user.as_deref().map(child::user).transpose()?;
+        Supervisor::on(Basis { signals, program, config, settings, user, texts, control, lent, service })
     }
 
     /// Knows nothing but this.
     fn on(basis: Basis) -> io::Result<Supervisor> {
-        let Basis { signals, program, config, settings, texts, mut control, lent, service } = basis;
+        let Basis { signals, program, config, settings, user, texts, mut control, lent, service } = basis;
         let (applied, before) = texts;
-        let (asking, asked) = mpsc::channel(WORDS);
+        let (asking, asked) = mpsc::channel(EVENTS);
         let mut ticks = interval(Duration::from_secs(1));
         // After a time in which the machine stood still there is nothing to make up for.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let user = settings.user.as_deref().map(child::user).transpose()?;
         if let Some(control) = &mut control {
             control.serve(asking.clone())?;
         }
@@ -245,9 +245,9 @@ impl Supervisor {
             exit: None,
             signals,
             ticks,
-            words: mpsc::channel(WORDS),
+            words: mpsc::channel(EVENTS),
             asked: (asking, asked),
-            events: mpsc::channel(WORDS),
+            events: mpsc::channel(EVENTS),
         })
     }
 
@@ -561,14 +561,13 @@ impl Supervisor {
         }
     }
 
-    fn spawn(&mut self, id: WorkerId, executable: Executable, words: Text, beside: bool) {
-        if words == Text::Before {
+    fn spawn(&mut self, id: WorkerId, executable: Executable, words: Words, beside: bool) {
+        if words == Words::Before {
             self.applied = self.before.clone();
         }
-        let text = (words != Text::File).then(|| self.applied.clone());
+        let text = (words != Words::File).then(|| self.applied.clone());
         if let Err(error) = self.try_spawn(id, executable, text, beside) {
-            let gone = self.children.remove(&id).map(|child| child.kill());
-            debug_assert!(gone.is_none() || error.kind() != io::ErrorKind::NotFound);
+            self.children.remove(&id).into_iter().for_each(|child| child.kill());
             self.happen(Happened::Gone(id, format!("it cannot be started: {error}")));
         }
     }
@@ -581,8 +580,7 @@ impl Supervisor {
         beside: bool,
     ) -> io::Result<()> {
         let program = self.programs.get(&executable.0).ok_or(io::ErrorKind::NotFound)?;
-        let user = self.user.as_ref();
-        let child = Child::start(id, program, &self.config, user, self.words.0.clone())?;
+        let child = Child::start(id, program, &self.config, self.user, self.words.0.clone())?;
         self.generation += 1;
         let child = self.children.entry(id).or_insert(child);
         child.generation = self.generation;

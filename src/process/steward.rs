@@ -258,9 +258,7 @@ impl Duty {
         let _ = channel.send(&Report::Drained { drained }, &[]).await;
         Ok(())
     }
-}
 
-impl Duty {
     /// The way to a unix socket ends before the socket does.
     fn remove_files(&self) {
         for listener in &self.life.runtime.snapshot().plan().listeners {

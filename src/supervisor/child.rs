@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use log::warn;
 use nix::unistd::User;
 use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -66,12 +67,12 @@ impl Program {
     }
 
     /// A process of this program; the other end of the socket is its standard input.
-    fn spawn(&self, config: &Path, user: Option<&User>, socket: OwnedFd) -> io::Result<Pid> {
+    fn spawn(&self, config: &Path, user: Option<Who>, socket: OwnedFd) -> io::Result<Pid> {
         let mut command = Command::new(self.link());
         // A group of its own: what a terminal sends to this process is not meant for its workers.
         command.arg0("tetap").arg("worker").arg(config).stdin(Stdio::from(socket)).process_group(0);
         if let Some(user) = user {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw()); // and in no other group
+            command.uid(user.uid).gid(user.gid); // and in no other group
         }
         for name in service::PRIVATE {
             command.env_remove(name);
@@ -86,11 +87,18 @@ impl Program {
 }
 
 /// Who a worker is to run as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    uid: u32,
+    gid: u32,
+}
+
+/// A user of this machine.
 ///
 /// # Errors
 /// There is no such user.
-pub fn user(name: &str) -> io::Result<User> {
-    let found = User::from_name(name)?;
+pub fn user(name: &str) -> io::Result<Who> {
+    let found = User::from_name(name)?.map(|user| Who { uid: user.uid.as_raw(), gid: user.gid.as_raw() });
     found.ok_or_else(|| io::Error::other(format!("process.user: there is no user {name:?} on this machine")))
 }
 
@@ -114,8 +122,8 @@ pub enum Word {
     End,
 }
 
-/// Where words go.
-pub type Words = mpsc::Sender<(WorkerId, Word)>;
+/// Where what workers say goes.
+pub type Ears = mpsc::Sender<(WorkerId, Word)>;
 
 /// An order, and the descriptors beside it.
 pub type Parcel = (Order, Vec<OwnedFd>);
@@ -166,33 +174,33 @@ impl Child {
         id: WorkerId,
         program: &Program,
         config: &Path,
-        user: Option<&User>,
-        words: Words,
+        user: Option<Who>,
+        ears: Ears,
     ) -> io::Result<Child> {
         let (here, there) = wire::pair()?;
         let pid = program.spawn(config, user, there)?;
-        Child::converse(id, pid, here, words)
+        Child::converse(id, pid, here, ears)
     }
 
     /// Goes on talking to a worker that was started before.
     ///
     /// # Errors
     /// There are no descriptors left, or this is no socket.
-    pub fn resume(left: Worker, text: Arc<str>, socket: OwnedFd, words: Words) -> io::Result<Child> {
+    pub fn resume(left: Worker, text: Arc<str>, socket: OwnedFd, ears: Ears) -> io::Result<Child> {
         let Worker { id, pid, serves: _, version, generation, closed, drained, places, settings } = left;
         let prepared = Prepared { places, settings, text };
         let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("0 is no process"))?;
-        let child = Child::converse(WorkerId(id), pid, socket, words)?;
+        let child = Child::converse(WorkerId(id), pid, socket, ears)?;
         Ok(Child { version, generation, closed, drained, prepared: Some(prepared), ..child })
     }
 
-    fn converse(id: WorkerId, pid: Pid, socket: OwnedFd, words: Words) -> io::Result<Child> {
+    fn converse(id: WorkerId, pid: Pid, socket: OwnedFd, ears: Ears) -> io::Result<Child> {
         let channel = Arc::new(Channel::new(socket.try_clone()?)?);
         let (orders, ordered) = mpsc::channel(ORDERS);
         let unsent = Arc::new(AtomicUsize::new(0));
         let talk = [
             AbortOnDropHandle::new(tokio::spawn(tell(channel.clone(), ordered, unsent.clone()))),
-            AbortOnDropHandle::new(tokio::spawn(hear(id, channel, words))),
+            AbortOnDropHandle::new(tokio::spawn(hear(id, channel, ears))),
         ];
         Ok(Child {
             pid,
@@ -280,7 +288,7 @@ async fn tell(channel: Arc<Channel>, mut orders: mpsc::Receiver<Parcel>, unsent:
     }
 }
 
-async fn hear(id: WorkerId, channel: Arc<Channel>, words: Words) {
+async fn hear(id: WorkerId, channel: Arc<Channel>, ears: Ears) {
     loop {
         let word = match channel.receive::<Report>().await {
             Ok(Some(Received::Message(report, beside))) => Word::Said(Box::new(report), beside),
@@ -294,9 +302,9 @@ async fn hear(id: WorkerId, channel: Arc<Channel>, words: Words) {
                 break;
             }
         };
-        if words.send((id, word)).await.is_err() {
+        if ears.send((id, word)).await.is_err() {
             return; // nobody listens any more: the process is ending
         }
     }
-    let _ = words.send((id, Word::End)).await;
+    let _ = ears.send((id, Word::End)).await;
 }

@@ -19,7 +19,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::limits::{CONTROL_BACKLOG, CONTROL_CONNECTIONS, CONTROL_LINE_BYTES, CONTROL_LINE_TIME};
+use crate::limits::{
+    CONTROL_BACKLOG, CONTROL_CONNECTIONS, CONTROL_LINE_BYTES, CONTROL_LINE_TIME, CONTROL_REST,
+};
 use crate::sockets::{self, Unlink};
 
 /// What can be asked for.
@@ -174,7 +176,7 @@ async fn serve(listener: UnixListener, places: Arc<Semaphore>, asked: mpsc::Send
                     drop(place);
                 });
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await, // no descriptors left, for the moment
+            Err(_) => tokio::time::sleep(CONTROL_REST).await, // no descriptors left, for the moment
         }
     }
 }

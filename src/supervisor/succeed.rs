@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use log::{error, info, warn};
-use tokio::time::Duration;
 
 use super::child::{Child, Prepared, Program};
 use super::control::Control;
@@ -15,6 +14,7 @@ use super::signals::Signals;
 use super::{Basis, Succession, Supervisor, policy, succession};
 use crate::clock::Instant;
 use crate::handover::{Executable, Handover, Stand, WorkerId};
+use crate::limits::LAST_SIGNALS;
 use crate::wire::Place;
 
 impl Supervisor {
@@ -23,24 +23,38 @@ impl Supervisor {
         let (state, descriptors) = succession::receive(socket)?;
         let signals = Signals::new()?;
         succession::unblock_signals()?;
-        let program = Program::held(descriptors.program, state.program);
-        let control =
-            state.control.zip(descriptors.control).map(|(path, socket)| Control::held(path, socket));
-        let texts = (state.applied.into(), state.before.into());
-        let lent = Lent::left(state.lent, descriptors.lent);
+        let succession::State {
+            revision: _,
+            config,
+            settings,
+            user,
+            applied,
+            before,
+            program,
+            control,
+            generation,
+            last,
+            history,
+            held,
+            lent,
+            children,
+        } = state;
+        let program = Program::held(descriptors.program, program);
+        let control = control.zip(descriptors.control).map(|(path, socket)| Control::held(path, socket));
+        let texts = (applied.into(), before.into());
+        let lent = Lent::left(lent, descriptors.lent);
         let service = Service::resumed();
-        let (config, settings) = (state.config, state.settings);
-        let mut this =
-            Supervisor::on(Basis { signals, program, config, settings, texts, control, lent, service })?;
-        this.handover = Handover::new(policy(&this.settings), Executable(0), state.last);
+        let basis = Basis { signals, program, config, settings, user, texts, control, lent, service };
+        let mut this = Supervisor::on(basis)?;
+        this.handover = Handover::new(policy(&this.settings), Executable(0), last);
         let places = this.lent.places();
         let hold = |(place, socket): (Place, OwnedFd)| match places.contains(&place) {
             true => Held::lent(place, socket),
             false => Held::new(place, socket),
         };
-        this.held = state.held.into_iter().zip(descriptors.held).map(hold).collect();
-        (this.generation, this.history) = (state.generation, state.history);
-        for (left, socket) in state.children.into_iter().zip(descriptors.children) {
+        this.held = held.into_iter().zip(descriptors.held).map(hold).collect();
+        (this.generation, this.history) = (generation, history);
+        for (left, socket) in children.into_iter().zip(descriptors.children) {
             this.take_over(left, socket)?;
         }
         info!("tetap {} goes on as process {}", env!("CARGO_PKG_VERSION"), std::process::id());
@@ -65,7 +79,7 @@ impl Supervisor {
             return;
         }
         // What was caught before they were blocked is heard now; nothing else happens meanwhile but that words arrive.
-        let caught = tokio::time::timeout(Duration::from_millis(1), self.signals.next()).await;
+        let caught = tokio::time::timeout(LAST_SIGNALS, self.signals.next()).await;
         if caught.is_err() && self.is_quiet() {
             self.succession = Succession::None;
             let failed = self.become_it();
@@ -119,6 +133,7 @@ impl Supervisor {
             revision: succession::State::revision(),
             config: self.config.clone(),
             settings: self.settings.clone(),
+            user: self.user,
             applied: self.applied.to_string(),
             before: self.before.to_string(),
             program: self.home(),

@@ -22,6 +22,7 @@ use std::process::{Child as Process, Command, Stdio};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use serde::{Deserialize, Serialize};
 
+use super::child::Who;
 use crate::limits::{WIRE_BODY_BYTES, WIRE_DESCRIPTORS};
 use crate::wire::{Drained, History, Place, Settings, frame, pair};
 
@@ -37,6 +38,9 @@ pub struct State {
     pub config: PathBuf,
     /// What of it concerns the supervisor.
     pub settings: Settings,
+    /// Who workers run as, if not as the supervisor.
+    #[serde(default)]
+    pub user: Option<Who>,
     /// The text that is served by.
     pub applied: String,
     /// The text before that.
@@ -253,6 +257,7 @@ mod tests {
             revision: REVISION,
             config: "/a.yaml".into(),
             settings: Settings::default(),
+            user: None,
             applied: "a".repeat(1 << 20),
             before: String::new(),
             program: "/bin/tetap".into(),
