@@ -16,6 +16,7 @@ pub use snapshot::Snapshot;
 
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
+use crate::plan::Plan;
 use crate::upstream::Upstream;
 
 /// The one place where the present snapshot is published, and where requests leave their traces.
@@ -54,21 +55,25 @@ impl Runtime {
     pub fn publish(&self, next: Arc<Snapshot>) {
         let last = self.snapshot.swap(next);
         self.kept.send_replace(self.snapshot().upstreams().to_vec());
-        self.forget_routes(&last);
+        self.forget(&last);
     }
 
     /// Stays with the present snapshot, after another was [prepared](Runtime::prepare) for.
     pub fn abandon(&self, next: &Snapshot) {
         self.kept.send_replace(self.snapshot().upstreams().to_vec());
-        self.forget_routes(next);
+        self.forget(next);
     }
 
-    /// Series of routes that come and go would pile up: those of one that is in this snapshot, but not in the present one.
-    fn forget_routes(&self, other: &Snapshot) {
-        let now = self.snapshot();
-        let present: HashSet<&str> = now.plan().routes.iter().map(|route| &*route.name).collect();
-        let gone = other.plan().routes.iter().filter(|route| !present.contains(&*route.name));
-        gone.for_each(|route| self.metrics.forget_route(&route.name));
+    /// Series of what comes and goes would pile up: those of what is in this snapshot, but not in the present one.
+    fn forget(&self, other: &Snapshot) {
+        let (now, metrics) = (self.snapshot(), &self.metrics);
+        let names = |of: fn(&Plan) -> Vec<&str>| gone(of(now.plan()), of(other.plan()));
+        let routes = names(|plan| plan.routes.iter().map(|route| &*route.name).collect());
+        let upstreams = names(|plan| plan.upstreams.iter().map(|upstream| &*upstream.name).collect());
+        let listeners = names(|plan| plan.listeners.iter().map(|listener| &*listener.name).collect());
+        routes.iter().for_each(|name| metrics.forget_route(name));
+        upstreams.iter().for_each(|name| metrics.forget_upstream(name));
+        listeners.iter().for_each(|name| metrics.forget_listener(name));
     }
 
     /// Writes into another log from now on; the last one. Lines on their way into that are written still.
@@ -85,4 +90,10 @@ impl Runtime {
     pub fn access_log(&self) -> Guard<Arc<AccessLog>> {
         self.access_log.load()
     }
+}
+
+/// Those of the others who are not among the present ones.
+fn gone(present: Vec<&str>, other: Vec<&str>) -> Vec<String> {
+    let present: HashSet<&str> = present.into_iter().collect();
+    other.into_iter().filter(|name| !present.contains(name)).map(str::to_owned).collect()
 }

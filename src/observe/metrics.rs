@@ -467,6 +467,27 @@ impl Metrics {
         let _ = self.duration.remove_label_values(&[name]);
     }
 
+    /// Removes the series of an upstream that there is no more. What ends at it still is not seen.
+    pub fn forget_upstream(&self, name: &str) {
+        self.upstreams.lock().remove(name);
+        for gauge in [&self.in_flight, &self.pending, &self.panic, &self.limit] {
+            let _ = gauge.remove_label_values(&[name]); // what was never made need not be removed
+        }
+        for counter in [&self.retries, &self.retries_refused, &self.discovery_updates, &self.discovery_errors]
+        {
+            let _ = counter.remove_label_values(&[name]);
+        }
+    }
+
+    /// The same of a listener.
+    pub fn forget_listener(&self, name: &str) {
+        let _ = self.connections.remove_label_values(&[name]);
+        let _ = self.accepted.remove_label_values(&[name]);
+        for why in Refusal::ALL {
+            let _ = self.refused.remove_label_values(&[name, why.as_str()]);
+        }
+    }
+
     /// Shows what has happened to the processes so far, as whoever sees all of them counts it.
     pub fn tell(&self, events: &Events) {
         let Events {
@@ -695,6 +716,20 @@ mod tests {
         assert_eq!(listener.connections.get(), 2);
         drop((first, second));
         assert_eq!((listener.connections.get(), listener.accepted.get()), (0, 2));
+    }
+
+    #[test]
+    fn what_is_no_longer_planned_leaves_no_series() {
+        let metrics = Metrics::new();
+        let series =
+            |metrics: &Metrics| metrics.encode().lines().filter(|line| line.contains("gone")).count();
+        let _held = (metrics.upstream("gone"), metrics.route("gone"), metrics.listener("gone"));
+        metrics.route("gone").finished(200, Duration::from_millis(1));
+        assert!(series(&metrics) > 10);
+        metrics.forget_upstream("gone");
+        metrics.forget_route("gone");
+        metrics.forget_listener("gone");
+        assert_eq!(series(&metrics), 0, "{}", metrics.encode());
     }
 
     #[test]

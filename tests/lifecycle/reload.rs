@@ -110,6 +110,28 @@ fn listeners_come_and_go_and_those_who_stay_do_not_notice() {
 }
 
 #[test]
+fn what_a_reload_leaves_is_in_no_metric() {
+    let server = Server::start("a");
+    let with = |name: &str| {
+        format!(
+            "listeners: [{{name: {name}-door, address: \"127.0.0.1:{{port:web}}\"}}]
+upstreams: {{{name}-servers: {{endpoints: [\"{}\"]}}}}
+routes: [{{name: {name}-route, match: {{path: {{prefix: /}}}}, upstream: {name}-servers}}]",
+            server.address()
+        )
+    };
+    let mut tetap = Tetap::supervised(&with("old"));
+    assert_eq!(tetap.get("/items/1?bytes=10&shape=length").status, 200);
+    tetap.configure(&with("new"));
+    done(&tetap, &["reload"]);
+    assert_eq!(tetap.get("/items/2?bytes=10&shape=length").status, 200);
+    until("nothing is left of the old", || !tetap.admin("/metrics").text().contains("old-"));
+    for name in ["new-door", "new-servers", "new-route"] {
+        assert!(tetap.admin("/metrics").text().contains(name), "{name}");
+    }
+}
+
+#[test]
 fn a_port_in_use_changes_nothing() {
     let mut tetap = Tetap::supervised(&listening(&["web"], "one"));
     tetap.configure(&listening(&["web", "free", "taken"], "two"));
