@@ -140,9 +140,11 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
 }
 
 fn run(path: &Path) -> Result<ExitCode, Failure> {
+    succession::block_signals()?; // what is said before anybody can hear it waits
     let text = config::read_text(path)?;
     let plan = process::assignment::compile(path, &text)?;
     if !plan.process.supervise {
+        succession::unblock_signals()?; // who starts threads lets them hear
         process::run(plan, &mut |_| log::info!("serving by {}", path.display()))?;
         return Ok(ExitCode::SUCCESS);
     }

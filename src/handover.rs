@@ -27,7 +27,7 @@ mod tests;
 use std::fmt;
 
 use crate::clock::{Duration, Moment};
-use crate::limits::{HANG, HANG_ON_PROBATION, KILL_GRACE};
+use crate::limits::{HANG, HANG_ON_PROBATION, KILL_GRACE, PROBATION_MORE};
 use backoff::Backoff;
 use judge::{Judge, Tally};
 
@@ -628,6 +628,14 @@ impl Handover {
     }
 
     fn end_probation(&mut self, now: Moment, deeds: &mut Vec<Deed>) {
+        let workers = &self.workers;
+        let answers = |id: WorkerId| workers.iter().any(|worker| worker.id == id && worker.unanswered <= 1);
+        if let Some(Change { stage: Stage::Probation { until, .. }, candidate, .. }) = &mut self.change
+            && now >= *until
+            && !answers(*candidate)
+        {
+            *until = now + PROBATION_MORE; // it may hang already: let it answer first, or be found out
+        }
         let is_over =
             |change: &Change| matches!(change.stage, Stage::Probation { until, .. } if now >= until);
         if let Some(change) = self.change.take_if(|change| is_over(change)) {

@@ -164,6 +164,9 @@ pub const HANG: u32 = 30;
 /// The same for one that was just upgraded: there is somebody to go back to.
 pub const HANG_ON_PROBATION: u32 = 4;
 
+/// How much longer one is looked at that has not answered of late when its time is over.
+pub const PROBATION_MORE: Duration = Duration::from_secs(1);
+
 /// How long a worker may take to end after the time at which it should have.
 pub const KILL_GRACE: Duration = Duration::from_secs(5);
 
@@ -220,6 +223,9 @@ pub const CONTROL_LINE_BYTES: u64 = 16 * 1024;
 /// How long a command may take to arrive: it is one line.
 pub const CONTROL_LINE_TIME: Duration = Duration::from_secs(5);
 
+/// How long an answer may take that is known already.
+pub const CONTROL_ANSWER_TIME: Duration = Duration::from_secs(10);
+
 /// How often an address is tried that a worker is about to leave, and the pause between: half a second in all.
 pub const BIND_TRIES: u32 = 25;
 
@@ -255,3 +261,6 @@ pub const LONGEST_TRIAL: Duration = Duration::from_secs(24 * 3600);
 
 /// How long signals are listened for that were caught before they were blocked: they are in this process already.
 pub const LAST_SIGNALS: Duration = Duration::from_millis(1);
+
+/// How often a worker that drains says how many are left.
+pub const DRAIN_NEWS: Duration = Duration::from_secs(1);

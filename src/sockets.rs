@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -36,14 +36,32 @@ pub fn unix(path: &Path, backlog: u32) -> io::Result<OwnedFd> {
     listen(socket, backlog)
 }
 
-/// Removes a socket's file when dropped: the way to the socket ends before the socket does.
+/// Removes a socket's file when dropped: the way to the socket ends before the socket does. Only this very file: who has put
+/// another one there keeps it.
 #[derive(Debug)]
-pub struct Unlink(pub PathBuf);
+pub struct Unlink {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Unlink {
+    /// The file that is there now.
+    pub fn of(path: &Path) -> Unlink {
+        Unlink { path: path.to_owned(), identity: identity(path) }
+    }
+}
 
 impl Drop for Unlink {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0); // gone already is as good
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = fs::remove_file(&self.path); // gone already is as good
+        }
     }
+}
+
+/// Device and number.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn listen(socket: Socket, backlog: u32) -> io::Result<OwnedFd> {
@@ -78,6 +96,21 @@ mod tests {
         assert_eq!(unix(&path, 8).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
         assert!(unix(&path, 8).is_ok());
+    }
+
+    #[test]
+    fn who_has_put_another_file_there_keeps_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let ours = unix(&path, 8).unwrap();
+        let unlink = Unlink::of(&path);
+        fs::rename(&path, dir.path().join("away")).unwrap();
+        fs::write(&path, "theirs").unwrap();
+        drop((unlink, ours));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        let _ours = unix(&dir.path().join("t"), 8).unwrap();
+        drop(Unlink::of(&dir.path().join("t")));
+        assert!(!dir.path().join("t").exists());
     }
 
     #[test]

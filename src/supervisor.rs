@@ -138,6 +138,10 @@ struct Supervisor {
     held: Vec<Held>,
     waiting: BTreeMap<Ask, Waiting>,
     history: History,
+    /// Somebody has served by the present text.
+    has_served: bool,
+    /// Why the last worker was lost.
+    trouble: Option<String>,
     /// What the worker that serves has last said that it knows: a file, which is not looked at.
     estate: Option<OwnedFd>,
     /// Workers that are about to begin, and by which text, if not by the file.
@@ -194,6 +198,7 @@ impl Supervisor {
     fn new(start: Start, lent: Lent) -> io::Result<Supervisor> {
         let Start { config, text, settings, control, control_needed } = start;
         let signals = Signals::new()?;
+        succession::unblock_signals()?;
         let program = Program::open(&std::env::current_exe()?)?;
         let control = open_control(&control, control_needed)?;
         let text: Arc<str> = text.into();
@@ -228,6 +233,8 @@ impl Supervisor {
             waiting: BTreeMap::new(),
             history: History { reload_stands: true, ..History::default() },
             told: History::default(),
+            has_served: false,
+            trouble: None,
             estate: None,
             beginning: BTreeMap::new(),
             reloading: None,
@@ -297,11 +304,14 @@ impl Supervisor {
         match request {
             Request::Status => drop(reply.send(self.status())),
             Request::Stop => {
-                info!("told to stop");
                 // Never answered: it is done when the process is gone, and with it the connection.
                 let ask = self.ask();
                 self.waiting.insert(ask, Waiting::for_the_end(reply));
-                self.happen(Happened::Stop);
+                // Who says it again waits, too. To cut what is under way takes a signal.
+                if !self.handover.is_stopping() {
+                    info!("told to stop");
+                    self.happen(Happened::Stop);
+                }
             }
             Request::Reload { confirm } => self.reload(confirm, Some(reply)),
             Request::Confirm => drop(reply.send(self.confirm())),
@@ -394,7 +404,7 @@ impl Supervisor {
             Report::Serving => self.happen(Happened::Serving(id)),
             Report::Failed { reason, usage } => self.happen(Happened::Failed(id, reason, usage)),
             Report::Answer { health, .. } => self.answered(id, health),
-            Report::Closed => child.closed = true,
+            Report::Closed => self.closed(id),
             Report::Drained { drained } => {
                 child.drained = Some(drained);
                 self.waiting.values_mut().for_each(|waiting| waiting.add(drained));
@@ -405,6 +415,14 @@ impl Supervisor {
             }
             Report::Told { id: question, found } => self.answer_question(question, found),
             Report::Estate { .. } => self.inherit(id, beside),
+        }
+    }
+
+    /// Once nobody will listen any more, new clients are refused, and not left waiting for the last old one.
+    fn closed(&mut self, id: WorkerId) {
+        self.children.get_mut(&id).into_iter().for_each(|child| child.closed = true);
+        if self.handover.is_stopping() && self.children.values().all(|child| child.closed) {
+            self.held.clear();
         }
     }
 
@@ -421,9 +439,6 @@ impl Supervisor {
 
     /// What is there is shared; all else is opened, or nothing is.
     fn open_for(&mut self, id: WorkerId, wanted: Vec<Wanted>) {
-        // Another worker may be about to close its sockets, or this one what a reload before has left.
-        let is_leaving = |(other, child): (&WorkerId, &Child)| *other != id && !child.closed;
-        let patient = self.reloading.is_some() || self.children.iter().any(is_leaving);
         let is_held = |wanted: &Wanted| self.held.iter().any(|held| held.place == wanted.place);
         let (there, mut missing): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_held);
         let there = there.into_iter().map(|wanted| wanted.place).collect();
@@ -432,7 +447,7 @@ impl Supervisor {
         tokio::spawn(async move {
             let opened = async {
                 let mut opened = lent?;
-                opened.extend(held::open(&missing, patient).await?);
+                opened.extend(held::open(&missing).await?);
                 Ok(opened)
             };
             let opened = opened.await;
@@ -619,6 +634,7 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(&id) else { return };
         child.inherits = self.estate.is_some();
         let begun = || -> io::Result<()> {
+            let has_served = self.has_served && text.is_some();
             let text =
                 text.map(|text| frame::in_memory("tetap-configuration", text.as_bytes())).transpose()?;
             let estate = self.estate.as_ref().map(OwnedFd::try_clone).transpose()?;
@@ -629,6 +645,7 @@ impl Supervisor {
                 has_text: text.is_some(),
                 has_estate: estate.is_some(),
                 lent: self.lent.places(),
+                has_served,
                 history: self.history,
             };
             child.order(begin, text.into_iter().map(OwnedFd::from).chain(estate).collect());
@@ -648,6 +665,7 @@ impl Supervisor {
         self.held.extend(opened);
         self.held.retain(|held| places.contains(&held.place));
         self.before = std::mem::replace(&mut self.applied, text);
+        self.has_served = true;
         self.handover.set_policy(policy(&settings));
         // Who workers run as was decided at the start, by whoever had the right to.
         let user = self.settings.user.take();
@@ -686,8 +704,9 @@ impl Supervisor {
 
     fn remark(&mut self, note: &Note) {
         match note {
-            Note::Crashed(..) => {
+            Note::Crashed(_, how) => {
                 self.history.crashes += 1;
+                self.trouble = Some(how.clone());
                 error!("{note}");
                 self.service.status(&note.to_string());
             }

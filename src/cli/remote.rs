@@ -56,6 +56,39 @@ pub(super) fn whereabouts(config: &Path) -> PathBuf {
 }
 
 fn legible(text: &str) -> Option<PathBuf> {
-    let tree: Value = serde_yaml::from_str(text).ok()?;
-    Some(tree.get("process")?.get("control")?.as_str()?.into())
+    let whole = || -> Option<PathBuf> {
+        let tree: Value = serde_yaml::from_str(text).ok()?;
+        Some(tree.get("process")?.get("control")?.as_str()?.into())
+    };
+    whole().or_else(|| scanned(text))
+}
+
+/// What follows the last `control:`, up to what ends a value. No other key has this name.
+fn scanned(text: &str) -> Option<PathBuf> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let value = lines.filter_map(|line| line.split_once("control:")).next_back()?.1.trim_start();
+    let value = match value.strip_prefix(['"', '\'']) {
+        Some(quoted) => quoted.split(['"', '\'']).next()?,
+        None => value.split([',', '}', '#', ' ']).next()?.trim(),
+    };
+    (!value.is_empty()).then(|| value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_commands_go_is_legible_in_a_file_that_is_not() {
+        for (text, path) in [
+            ("process: {control: /run/a.sock}\n", Some("/run/a.sock")),
+            ("process: {control: /run/a.sock, probation: 1s}\n  bad: [\n", Some("/run/a.sock")),
+            ("process:\n  control: \"/run/a b.sock\" # here\nbad: [\n", Some("/run/a b.sock")),
+            ("process:\n  control: /run/a.sock # here\nbad: [\n", Some("/run/a.sock")),
+            ("# control: /run/a.sock\nbad: [\n", None),
+            ("bad: [\n", None),
+        ] {
+            assert_eq!(legible(text), path.map(PathBuf::from), "{text}");
+        }
+    }
 }

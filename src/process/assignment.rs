@@ -36,6 +36,8 @@ pub struct Assignment {
     pub heritage: Estate,
     /// Sockets that belong to somebody else.
     pub lent: Vec<Place>,
+    /// Somebody has served by this text before.
+    pub has_served: bool,
     /// What has happened before it.
     pub history: History,
 }
@@ -119,11 +121,11 @@ pub async fn take_up(channel: &Channel) -> Result<Option<Assignment>, Refusal> {
         match order {
             Order::Cut | Order::Drain { .. } => return Ok(None),
             Order::Sockets { places } => given.extend(places.into_iter().zip(beside)),
-            Order::Begin { generation, config, role, has_text, has_estate, lent, history } => {
+            Order::Begin { generation, config, role, has_text, has_estate, lent, has_served, history } => {
                 let mut beside = beside.into_iter();
                 let text = match has_text {
                     true => text_of(beside.next())?,
-                    false => config::read_text(&config)?,
+                    false => read(&config)?,
                 };
                 let heritage = if has_estate { heritage(beside.next()) } else { Estate::default() };
                 let plan = compile(&config, &text)?;
@@ -141,6 +143,7 @@ pub async fn take_up(channel: &Channel) -> Result<Option<Assignment>, Refusal> {
                     sockets,
                     heritage,
                     lent,
+                    has_served,
                     history,
                 }));
             }
@@ -168,6 +171,19 @@ fn heritage(file: Option<OwnedFd>) -> Estate {
         log::warn!("nothing that the worker before knew is taken over: {why}");
         Estate::default()
     })
+}
+
+/// A file's text. While clients are served, a pipe or a device is waited for by nobody.
+///
+/// # Errors
+/// It is no regular file, or no text.
+pub fn read(config: &Path) -> Result<String, Refusal> {
+    let is_other = std::fs::metadata(config).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+    if is_other {
+        let reason = format!("{}: found no regular file, expected a configuration", config.display());
+        return Err(Refusal { reason, usage: true });
+    }
+    Ok(config::read_text(config)?)
 }
 
 /// From a text to a plan, the same way as `check` does it.
@@ -201,7 +217,9 @@ pub async fn gather(
         }
     }
     let found: Option<Vec<OwnedFd>> = found.into_iter().collect();
-    let found = found.ok_or_else(|| io::Error::other("not every socket that was asked for came"))?;
+    let found = found.ok_or_else(|| {
+        io::Error::other("not every socket that was asked for came; are there descriptors left for them?")
+    })?;
     Ok(Some(found))
 }
 

@@ -75,7 +75,7 @@ pub fn open(plan: &Plan) -> Result<Sockets, RunError> {
     let mut sockets = assign(plan, opened);
     for (listener, (_, file)) in plan.listeners.iter().zip(&mut sockets.listeners) {
         if let Address::Unix(path) = &listener.address {
-            *file = Some(Unlink(path.clone()));
+            *file = Some(Unlink::of(path));
         }
     }
     Ok(sockets)

@@ -104,7 +104,7 @@ pub async fn foresee(life: &Life, config: PathBuf) -> Result<Changes, Refusal> {
 }
 
 fn read(config: &Path, text: Option<String>) -> Result<(String, Plan), Refusal> {
-    let text = text.map_or_else(|| crate::config::read_text(config), Ok)?;
+    let text = text.map_or_else(|| assignment::read(config), Ok)?;
     let plan = assignment::compile(config, &text)?;
     Ok((text, plan))
 }

@@ -31,7 +31,7 @@ use super::places;
 use super::reload::{self, Outcome, Reload};
 use super::worker::{RunError, Worker};
 use crate::clock::{Duration, Instant};
-use crate::limits::{CONTROL_CONNECTIONS, ORDERS};
+use crate::limits::{CONTROL_CONNECTIONS, DRAIN_NEWS, ORDERS};
 use crate::observe::metrics::Events;
 use crate::plan::diff::Changes;
 use crate::plan::{Address, Plan};
@@ -62,8 +62,9 @@ pub fn work(socket: OwnedFd) -> io::Result<()> {
 }
 
 fn begin(work: Assignment) -> Result<(Worker, Duty), Refusal> {
-    let Assignment { generation, role, config, plan, text, sockets, heritage, lent, history } = work;
-    let worker = Worker::build(plan, sockets, generation, &heritage)?;
+    let Assignment { generation, role, config, plan, text, sockets, heritage, lent, has_served, history } =
+        work;
+    let worker = Worker::build(plan, sockets, generation, &heritage, has_served)?;
     let life = worker.life.clone();
     life.runtime.metrics().tell(&counts(&history));
     Ok((worker, Duty { life, role, config, text, lent }))
@@ -226,7 +227,7 @@ impl Duty {
         self.life.doors.lock().await.release(&snapshot.plan().listeners, patience, &is_lent);
     }
 
-    async fn drain(&self, channel: &Channel, farewell: Farewell) -> io::Result<()> {
+    async fn drain(&self, channel: &Arc<Channel>, farewell: Farewell) -> io::Result<()> {
         let Farewell { last, closing } = farewell;
         let life = &self.life;
         match last {
@@ -240,6 +241,7 @@ impl Duty {
             None => life.admin.lock().await.close(),
         }
         let (began, before) = (Instant::now(), life.connections.len() as u64);
+        let _news = AbortOnDropHandle::new(tokio::spawn(tell_what_is_left(life.clone(), channel.clone())));
         let has_successor = |address: &Address| {
             let place = places::place(address);
             self.lent.contains(&place) || (last.is_none() && !closing.contains(&place))
@@ -265,7 +267,7 @@ impl Duty {
             if let Address::Unix(path) = &listener.address
                 && !self.lent.contains(&Place::Unix(path.clone()))
             {
-                drop(Unlink(path.clone()));
+                drop(Unlink::of(path));
             }
         }
     }
@@ -430,6 +432,19 @@ async fn answer(life: Arc<Life>, channel: Arc<Channel>, id: u64) {
     let connections = life.connections.len() as u64;
     let health = Health { well: well.is_ok(), requests, failures, connections };
     let _ = channel.send(&Report::Answer { id, health }, &[]).await; // who asked may be gone
+}
+
+/// Whoever waits for the last client wants to know how many there are.
+async fn tell_what_is_left(life: Arc<Life>, channel: Arc<Channel>) {
+    loop {
+        let (requests, failures) = life.runtime.snapshot().totals();
+        let connections = life.connections.len() as u64;
+        let health = Health { well: true, requests, failures, connections };
+        if channel.send(&Report::Answer { id: 0, health }, &[]).await.is_err() {
+            return; // nobody wants to know any more
+        }
+        tokio::time::sleep(DRAIN_NEWS).await;
+    }
 }
 
 /// Does something, unless it is told meanwhile to end at once. Once the supervisor is gone, nobody will say so.

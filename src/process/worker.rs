@@ -96,7 +96,7 @@ pub fn run(plan: Plan, notice: &mut dyn FnMut(&Started)) -> Result<(), RunError>
     let started = started(&plan, &sockets.listeners, sockets.admin.as_ref());
     let lame_duck = plan.process.lame_duck;
     let (announce, announced) = mpsc::sync_channel(1);
-    let worker = Worker::build(plan, sockets, 1, &Estate::default())?;
+    let worker = Worker::build(plan, sockets, 1, &Estate::default(), false)?;
     let stop = Stop { life: worker.life.clone(), lame_duck, started: announce };
     std::thread::scope(|scope| {
         scope.spawn(|| worker.serve(stop));
@@ -115,7 +115,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Opens the log and brings the plan to life, with what the one before it has left.
+    /// Opens the log and brings the plan to life, with what the one before it has left. `has_served`: somebody has served by
+    /// this plan before, and it is more important that somebody does again than that all of it can be done.
     ///
     /// # Errors
     /// [`RunError`]: the access log cannot be opened.
@@ -124,6 +125,7 @@ impl Worker {
         sockets: Sockets,
         generation: u64,
         heritage: &Estate,
+        has_served: bool,
     ) -> Result<Worker, RunError> {
         descriptors::raise();
         descriptors::compare(&plan);
@@ -132,7 +134,10 @@ impl Worker {
         let (doors, calls) = Doors::new();
         let (loops, connections) = doors.trackers();
         let (admin, questions) = AdminAddress::new();
-        let access_log = open_access_log(&plan.access_log, &metrics)?;
+        let access_log = open_access_log(&plan.access_log, &metrics).or_else(|error| match has_served {
+            true => without_access_log(&error, &metrics),
+            false => Err(error),
+        })?;
         let threads = plan.process.threads.unwrap_or_else(cores);
         let clock = Clock::start_before(limits::HINDSIGHT);
         let snapshot = Snapshot::build(plan, generation, clock, &metrics, heritage);
@@ -177,6 +182,13 @@ fn started(plan: &Plan, sockets: &[places::Socket], admin: Option<&std::net::Tcp
         listeners: listeners.map(|(listener, (bound, _))| (listener.name.clone(), bound.address())).collect(),
         admin: admin.and_then(|listener| listener.local_addr().ok()),
     }
+}
+
+/// Who replaces a worker that has crashed serves all the same: clients need no log.
+fn without_access_log(error: &RunError, metrics: &Metrics) -> Result<AccessLog, RunError> {
+    log::error!("{error}: served without one, until the next reload");
+    let off = plan::AccessLog { output: plan::AccessLogOutput::Off, format: plan::AccessLogFormat::Json };
+    open_access_log(&off, metrics)
 }
 
 /// Opens the log that a plan wants.

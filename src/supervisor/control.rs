@@ -20,7 +20,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::limits::{
-    CONTROL_BACKLOG, CONTROL_CONNECTIONS, CONTROL_LINE_BYTES, CONTROL_LINE_TIME, CONTROL_REST,
+    CONTROL_ANSWER_TIME, CONTROL_BACKLOG, CONTROL_CONNECTIONS, CONTROL_LINE_BYTES, CONTROL_LINE_TIME,
+    CONTROL_REST,
 };
 use crate::sockets::{self, Unlink};
 
@@ -48,6 +49,16 @@ pub enum Request {
         #[serde(default)]
         binary: Option<PathBuf>,
     },
+}
+
+impl Request {
+    /// How long the answer may take; `None` where that depends on clients and the configuration.
+    fn patience(&self) -> Option<Duration> {
+        match self {
+            Request::Status | Request::Confirm => Some(CONTROL_ANSWER_TIME),
+            Request::Stop | Request::Reload { .. } | Request::Upgrade { .. } | Request::Plan => None,
+        }
+    }
 }
 
 /// What came of it.
@@ -80,6 +91,7 @@ pub type Asked = (Request, oneshot::Sender<Reply>);
 /// It cannot be reached.
 pub fn ask(path: &Path, request: &Request) -> io::Result<Option<Reply>> {
     let mut stream = StdStream::connect(path)?;
+    stream.set_read_timeout(request.patience())?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -139,7 +151,7 @@ impl Control {
     /// One that is open.
     pub fn held(path: PathBuf, socket: OwnedFd) -> Control {
         let places = Arc::new(Semaphore::new(CONTROL_CONNECTIONS));
-        Control { _file: Unlink(path.clone()), path, socket, places, serving: None }
+        Control { _file: Unlink::of(&path), path, socket, places, serving: None }
     }
 
     /// Its descriptor.
@@ -209,7 +221,9 @@ async fn answer(mut stream: UnixStream, asked: mpsc::Sender<Asked>) -> io::Resul
     };
     let mut line = serde_json::to_vec(&reply)?;
     line.push(b'\n');
-    stream.write_all(&line).await
+    // Whoever asks and does not read keeps nobody else from asking.
+    let written = tokio::time::timeout(CONTROL_LINE_TIME, stream.write_all(&line)).await;
+    written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn request(stream: &mut UnixStream) -> io::Result<Request> {

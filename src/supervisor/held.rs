@@ -22,7 +22,7 @@ pub struct Held {
 impl Held {
     /// One that is there.
     pub fn new(place: Place, socket: OwnedFd) -> Held {
-        let file = if let Place::Unix(path) = &place { Some(Unlink(path.clone())) } else { None };
+        let file = if let Place::Unix(path) = &place { Some(Unlink::of(path)) } else { None };
         Held { place, _file: file, socket }
     }
 
@@ -59,21 +59,22 @@ pub fn handed<'h>(held: impl IntoIterator<Item = &'h Held>) -> io::Result<Vec<(O
     held.chunks(WIRE_DESCRIPTORS).map(message).collect()
 }
 
-/// Opens all of them, or none. `patient`: a worker that is about to close its sockets may hold one of them for a moment.
+/// Opens all of them, or none. A worker that is about to close its sockets may hold one of them for a moment: one that was
+/// followed, or one whose supervisor was killed. So an address in use is tried again for a while.
 ///
 /// # Errors
 /// Which one cannot be had, and why not.
-pub async fn open(wanted: &[Wanted], patient: bool) -> Result<Vec<Held>, (Place, io::Error)> {
+pub async fn open(wanted: &[Wanted]) -> Result<Vec<Held>, (Place, io::Error)> {
     let mut opened = Vec::new();
     for one in wanted {
-        let socket = open_one(one, patient).await.map_err(|error| (one.place.clone(), error))?;
+        let socket = open_one(one).await.map_err(|error| (one.place.clone(), error))?;
         opened.push(Held::new(one.place.clone(), socket));
     }
     Ok(opened)
 }
 
-async fn open_one(wanted: &Wanted, patient: bool) -> io::Result<OwnedFd> {
-    let mut tries = if patient { BIND_TRIES } else { 0 };
+async fn open_one(wanted: &Wanted) -> io::Result<OwnedFd> {
+    let mut tries = BIND_TRIES;
     loop {
         match wanted.open() {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => tries -= 1,

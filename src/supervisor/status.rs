@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Supervisor;
 use super::control::Reply;
+use crate::clock::Instant;
 use crate::handover::{Stand, WorkerId};
 
 pub(super) fn reply(supervisor: &Supervisor) -> Reply {
@@ -24,7 +25,9 @@ fn report(supervisor: &Supervisor) -> Value {
         "control": supervisor.control.as_ref().map(|control| &control.path),
         "sockets": sockets,
         "workers": workers,
-        "changing": supervisor.handover.is_changing(),
+        "trouble": supervisor.serving().next().is_none().then_some(&supervisor.trouble),
+        "confirm_within": supervisor.trial.as_ref().map(|trial| trial.until.saturating_duration_since(Instant::now()).as_secs()),
+        "changing": supervisor.is_changing(),
         "stopping": supervisor.handover.is_stopping(),
         "history": supervisor.history,
     })
@@ -72,6 +75,12 @@ fn text(report: &Value) -> String {
             worker["connections"],
             worker["seconds"],
         );
+    }
+    if let Some(trouble) = report["trouble"].as_str() {
+        let _ = write!(text, "\n  nobody serves: {trouble}");
+    }
+    if let Some(seconds) = report["confirm_within"].as_u64() {
+        let _ = write!(text, "\n  gone back from in {seconds} s, unless `tetap confirm` is said before");
     }
     for socket in report["sockets"].as_array().into_iter().flatten() {
         let _ = write!(text, "\n  listening on {}", plain(socket));

@@ -53,7 +53,7 @@ impl Supervisor {
             false => Held::new(place, socket),
         };
         this.held = held.into_iter().zip(descriptors.held).map(hold).collect();
-        (this.generation, this.history) = (generation, history);
+        (this.generation, this.history, this.has_served) = (generation, history, true);
         for (left, socket) in children.into_iter().zip(descriptors.children) {
             this.take_over(left, socket)?;
         }

@@ -129,6 +129,9 @@ pub enum Order {
         /// Sockets that belong to somebody else, who goes on listening when nobody here does.
         #[serde(default)]
         lent: Vec<Place>,
+        /// Somebody has served by this text before: serve, even if not all of it can be done.
+        #[serde(default)]
+        has_served: bool,
         /// What has happened so far, for the metrics.
         #[serde(default)]
         history: History,

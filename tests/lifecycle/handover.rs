@@ -247,6 +247,73 @@ fn a_worker_whose_supervisor_is_killed_finishes_and_leaves_the_addresses() {
     until("the worker has ended", || !proc::is_alive(worker));
 }
 
+/// New clients were left waiting for the last old one.
+#[test]
+fn while_it_stops_new_clients_are_refused_and_a_second_stop_waits_for_the_first() {
+    let servers = servers();
+    let mut tetap = before(&servers, "drain_timeout: 20s");
+    let mut client = tetap.client();
+    client.send("GET /download/1?bytes=65536&millis=2000 HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    until("the request is under way", || tetap.metrics().sum("tetap_upstream_in_flight", &[]) == 1.0);
+    std::thread::scope(|scope| {
+        let stops = [(); 2].map(|()| scope.spawn(|| tetap.command(&["stop"])));
+        until("new clients are refused", || {
+            let refused = std::net::TcpStream::connect_timeout(
+                &tetap.address("web"),
+                std::time::Duration::from_millis(100),
+            );
+            refused.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+        });
+        let answer = client.read_answer();
+        assert_eq!((answer.status, answer.body.len()), (200, 65536));
+        for stop in stops {
+            let output = stop.join().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        }
+    });
+    assert_eq!(tetap.wait(), Some(0));
+}
+
+/// A worker that was to replace another refused to serve, because its log could not be opened.
+#[test]
+fn a_crash_while_the_log_cannot_be_written_is_survived_without_a_log() {
+    let yaml = "access_log: {format: json, output: \"{dir}/logs/access.log\"}
+routes: [{match: {path: {prefix: /}}, respond: {body: x}}]";
+    let place = crate::support::tetap::Place::new().supervised();
+    std::fs::create_dir(place.path("logs")).unwrap();
+    let mut tetap = Tetap::start_in(place, yaml);
+    std::fs::remove_dir_all(tetap.dir().join("logs")).unwrap();
+    tetap.crash().unwrap();
+    assert_eq!(tetap.get("/").text(), "x");
+    assert!(tetap.log().contains("without one, until the next reload"), "{}", tetap.log());
+    assert_eq!(tetap.command(&["reload"]).status.code(), Some(1), "it cannot be written still");
+    std::fs::create_dir(tetap.dir().join("logs")).unwrap();
+    assert_eq!(tetap.command(&["reload"]).status.code(), Some(0));
+    assert_eq!(tetap.get("/").text(), "x");
+    until("it is written again", || {
+        std::fs::read_to_string(tetap.dir().join("logs/access.log")).is_ok_and(|log| !log.is_empty())
+    });
+}
+
+/// They ended it, before it could hear them.
+#[test]
+fn signals_at_the_start_are_heard_when_they_can_be() {
+    let mut place = crate::support::tetap::Place::new().supervised();
+    let mut process = place.launch("routes: [{match: {path: {prefix: /}}, respond: {body: x}}]");
+    // Before its first instruction nobody can.
+    let (id, hangup) = (process.id(), 1);
+    until("it holds signals back, or hears them", || {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let masks = status.lines().filter(|line| line.starts_with("SigBlk:") || line.starts_with("SigCgt:"));
+        let mask = |line: &str| u64::from_str_radix(line.split_whitespace().nth(1).unwrap_or_default(), 16);
+        masks.filter_map(|line| mask(line).ok()).any(|mask| mask & hangup != 0)
+    });
+    for signal in ["HUP", "USR2", "HUP", "TERM"] {
+        process.signal(signal);
+    }
+    assert_eq!(process.wait().code(), Some(0));
+}
+
 #[test]
 fn signals_to_the_worker_do_not_end_it() {
     let servers = servers();

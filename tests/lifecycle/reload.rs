@@ -70,6 +70,40 @@ fn a_faulty_configuration_changes_nothing_and_is_told_as_check_does() {
 }
 
 #[test]
+fn a_pipe_instead_of_the_file_is_waited_for_by_nobody() {
+    let mut tetap = Tetap::supervised(ONE);
+    let config = tetap.dir().join("tetap.yaml");
+    std::fs::remove_file(&config).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&config).status().unwrap().success());
+    // By the socket, since the command itself would wait for the pipe, as any program does that is told to read it.
+    let sockets: Vec<_> =
+        std::fs::read_dir(tetap.dir().join("control")).unwrap().map(|it| it.unwrap().path()).collect();
+    let output = std::process::Command::new(crate::support::built("tetap"))
+        .args(["reload", "--control"])
+        .arg(&sockets[0])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("no regular file"), "{}", told(&output));
+    std::fs::remove_file(&config).unwrap();
+    tetap.configure(TWO);
+    done(&tetap, &["reload"]);
+    assert_eq!(tetap.get("/").text(), "two");
+}
+
+/// The command did not find the proxy, since the file that says where it is was broken.
+#[test]
+fn a_file_that_is_no_yaml_at_all_is_told_where_the_file_says_where_commands_go() {
+    let with = |rest: &str| format!("process: {{control: \"{{dir}}/own/c.sock\"}}\n{rest}");
+    let mut tetap = Tetap::supervised(&with(ONE));
+    tetap.configure(&with("routes: [\n  - x: [}\n"));
+    let output = tetap.command(&["reload"]);
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("tetap.yaml:"), "{}", told(&output));
+    assert_eq!(tetap.get("/").text(), "one");
+}
+
+#[test]
 fn a_crash_after_the_file_was_spoilt_is_survived() {
     let mut tetap = Tetap::supervised(ONE);
     tetap.configure("routes: nonsense");
