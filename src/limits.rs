@@ -264,3 +264,6 @@ pub const LAST_SIGNALS: Duration = Duration::from_millis(1);
 
 /// How often a worker that drains says how many are left.
 pub const DRAIN_NEWS: Duration = Duration::from_secs(1);
+
+/// How long the clients of a worker that makes room for another have to hear of it. It ends well within [`KILL_GRACE`].
+pub const LAST_CALL: Duration = Duration::from_secs(2);

@@ -157,6 +157,11 @@ impl Door {
         self.farewell.announce(Instant::now(), patience);
     }
 
+    /// Has those who go, go by the time that `patience` is over.
+    pub fn hasten(&self, patience: Duration) {
+        self.farewell.announce(Instant::now(), patience);
+    }
+
     /// From the configuration.
     pub fn plan(&self) -> &plan::Listener {
         &self.plan

@@ -36,7 +36,7 @@ use crate::handover::judge::Tally;
 use crate::handover::{
     Ask, Deed, Executable, Handover, Happened, Note, Outcome, Policy, Stand, Words, WorkerId,
 };
-use crate::limits::{BEQUEATH_EVERY, BEQUEATH_TIME, CONFIG_BYTES, EVENTS, KILL_GRACE, LAST_WORDS};
+use crate::limits::{BEQUEATH_EVERY, BEQUEATH_TIME, CONFIG_BYTES, EVENTS, KILL_GRACE, LAST_CALL, LAST_WORDS};
 use crate::wire::{Health, History, Order, PROTOCOL, Place, Report, Role, Settings, Wanted, frame};
 use child::{Child, Ears, Prepared, Program, Who, Word, ending};
 use control::{Asked, Control, Reply, Request};
@@ -561,13 +561,18 @@ impl Supervisor {
             Deed::Accept(id) => self.order(id, Order::Accept),
             Deed::Adopt(id) => self.adopt(id),
             Deed::Drain { worker, last } => self.drain(worker, last),
-            Deed::Cut(id) => self.order(id, Order::Cut),
+            Deed::Cut(id) => self.order(id, Order::Cut { within: self.last_call() }),
             Deed::Kill(id) => self.children.get(&id).into_iter().for_each(Child::kill),
             Deed::Tell(ask, outcome) => self.tell(ask, outcome),
             Deed::Settle(executable) => self.settle(executable),
             Deed::Note(note) => self.remark(&note),
             Deed::Exit(status) => self.exit = Some(status),
         }
+    }
+
+    /// Who only makes room for another says goodbye; who is told to end at once does not.
+    fn last_call(&self) -> Duration {
+        if self.handover.is_stopping() { Duration::ZERO } else { LAST_CALL }
     }
 
     fn order(&self, id: WorkerId, order: Order) {

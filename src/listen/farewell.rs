@@ -14,9 +14,10 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use crate::clock::{Duration, Instant};
@@ -24,13 +25,13 @@ use crate::limits;
 use crate::watchdog::Watchdog;
 
 /// How a drain tells connections when they must be gone; every copy tells the same ones. The listeners of a process share
-/// one; a listener that shall drain alone is given one of its own. If it is announced twice, the first word stands.
+/// one; a listener that shall drain alone is given one of its own. If it is announced twice, the sooner end counts.
 #[derive(Clone, Debug, Default)]
 pub struct Farewell(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    announced: OnceLock<Window>,
+    announced: ArcSwapOption<Window>,
     roll: Mutex<Roll>,
 }
 
@@ -65,7 +66,12 @@ impl Window {
 impl Farewell {
     /// A drain has begun `now`; what is left after `patience` will be cut.
     pub fn announce(&self, now: Instant, patience: Duration) {
-        let _ = self.0.announced.set(Window::of(now, patience)); // the first word stands
+        let window = Window::of(now, patience);
+        let announced = self.0.announced.load();
+        if announced.as_ref().is_some_and(|announced| announced.opens <= window.opens) {
+            return;
+        }
+        self.0.announced.store(Some(Arc::new(window)));
         let roll: Vec<Waker> = self.0.roll.lock().wakers.values().cloned().collect();
         roll.into_iter().for_each(Waker::wake);
     }
@@ -101,21 +107,23 @@ impl Drop for Enlisted {
 #[derive(Debug)]
 pub(super) struct Parting {
     farewell: Farewell,
-    drawn: bool,
+    /// The window that its moment was drawn from.
+    drawn: Option<Window>,
     dog: Watchdog,
 }
 
 impl Parting {
     pub(super) fn new(farewell: Farewell) -> Parting {
-        Parting { farewell, drawn: false, dog: Watchdog::default() }
+        Parting { farewell, drawn: None, dog: Watchdog::default() }
     }
 
     /// Ready from that moment on; otherwise the task is woken when it comes, if it is on the roll.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(window) = self.farewell.0.announced.get() else { return Poll::Pending };
-        if !self.drawn {
+        let announced = self.farewell.0.announced.load();
+        let Some(window) = announced.as_deref().copied() else { return Poll::Pending };
+        if self.drawn != Some(window) {
             self.dog.set(window.moment(fastrand::f64()));
-            self.drawn = true;
+            self.drawn = Some(window);
         }
         ready!(self.dog.poll_expired(cx));
         Poll::Ready(())
@@ -178,10 +186,31 @@ mod tests {
     }
 
     #[test]
-    fn the_first_word_stands() {
+    fn the_sooner_end_counts() {
         let (farewell, now) = (Farewell::default(), Instant::now());
+        let announced = || farewell.0.announced.load().as_deref().copied().unwrap();
         farewell.announce(now, millis(8_000));
         farewell.announce(now, millis(60_000));
-        assert_eq!(farewell.0.announced.get().copied().unwrap(), Window::of(now, millis(8_000)));
+        assert_eq!(announced(), Window::of(now, millis(8_000)));
+        farewell.announce(now, millis(2_000));
+        assert_eq!(announced(), Window::of(now, millis(2_000)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_a_moment_far_away_is_given_a_nearer_one() {
+        let farewell = Farewell::default();
+        let mut parting = Parting::new(farewell.clone());
+        let (began, start) = (tokio::time::Instant::now(), Instant::now());
+        farewell.announce(start, millis(3_600_000));
+        let waiting = async {
+            let _enlisted = farewell.enlist().await;
+            poll_fn(|cx| parting.poll(cx)).await;
+        };
+        let announcing = async {
+            tokio::task::yield_now().await; // once the other one waits
+            farewell.announce(start, millis(2_000));
+        };
+        tokio::join!(waiting, announcing);
+        assert!(began.elapsed() < millis(2_000), "{:?}", began.elapsed());
     }
 }

@@ -119,7 +119,7 @@ pub async fn take_up(channel: &Channel) -> Result<Option<Assignment>, Refusal> {
     let mut orders = channel;
     while let Some((order, beside)) = orders.next().await? {
         match order {
-            Order::Cut | Order::Drain { .. } => return Ok(None),
+            Order::Cut { .. } | Order::Drain { .. } => return Ok(None),
             Order::Sockets { places } => given.extend(places.into_iter().zip(beside)),
             Order::Begin { generation, config, role, has_text, has_estate, lent, has_served, history } => {
                 let mut beside = beside.into_iter();
@@ -239,7 +239,7 @@ async fn ask_for(
     let mut opened = Vec::new();
     while let Some((order, beside)) = orders.next().await? {
         match order {
-            Order::Cut | Order::Drain { .. } => return Ok(None),
+            Order::Cut { .. } | Order::Drain { .. } => return Ok(None),
             Order::Sockets { places } => opened.extend(places.into_iter().zip(beside)),
             Order::Bound { failed: None } => return Ok(Some(opened)),
             Order::Bound { failed: Some((place, why)) } => return Err(refused(missing, place, why)),

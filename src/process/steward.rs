@@ -22,6 +22,7 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::error::Elapsed;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::assignment::{self, Assignment, Orders, Parcel, Refusal};
@@ -137,7 +138,7 @@ struct Farewell {
 
 impl Duty {
     async fn attend(&self, channel: Arc<Channel>) -> io::Result<()> {
-        let Some(prepared) = or_cut(&channel, self.prepare()).await? else { return Ok(()) };
+        let Ended::Done(prepared) = or_cut(&channel, self.prepare()).await? else { return Ok(()) };
         if let Err(unopened) = prepared {
             return fail(&channel, unopened).await;
         }
@@ -195,7 +196,7 @@ impl Duty {
                     return Ok(Some(Farewell { last: lame_duck, closing }));
                 }
 
-                Order::Cut => return Ok(None),
+                Order::Cut { .. } => return Ok(None),
                 _ => {}
             }
         }
@@ -233,7 +234,7 @@ impl Duty {
         match last {
             Some(lame_duck) => {
                 life.announce();
-                if or_cut(channel, tokio::time::sleep(lame_duck)).await?.is_none() {
+                if let Ended::Cut(_) = or_cut(channel, tokio::time::sleep(lame_duck)).await? {
                     return Ok(());
                 }
                 self.remove_files();
@@ -250,15 +251,24 @@ impl Duty {
         life.loops.wait().await;
         let _ = channel.send(&Report::Closed, &[]).await; // without a supervisor nobody needs to know
         let ended = tokio::time::timeout(life.patience(), life.drained());
-        let Some(ended) = or_cut(channel, ended).await? else { return Ok(()) };
+        let ended = match or_cut(channel, ended).await? {
+            Ended::Done(ended) => ended,
+            Ended::Cut(within) => self.hasten(within).await,
+        };
         let forced = life.connections.len() as u64;
         match ended {
             Ok(()) => info!("drained in {:.1?}", began.elapsed()),
-            Err(_) => warn!("{forced} connections did not end in {:?} and are cut", life.patience()),
+            Err(_) => warn!("{forced} connections did not end within {:.1?} and are cut", began.elapsed()),
         }
         let drained = Drained { drained: before.saturating_sub(forced), forced, took: began.elapsed() };
         let _ = channel.send(&Report::Drained { drained }, &[]).await;
         Ok(())
+    }
+
+    /// Says goodbye to those who are left, where there is time for it.
+    async fn hasten(&self, within: Duration) -> Result<(), Elapsed> {
+        self.life.doors.lock().await.hasten(within);
+        tokio::time::timeout(within, self.life.drained()).await
     }
 
     /// The way to a unix socket ends before the socket does.
@@ -447,16 +457,24 @@ async fn tell_what_is_left(life: Arc<Life>, channel: Arc<Channel>) {
     }
 }
 
+/// How something has ended that can be cut short.
+enum Ended<T> {
+    /// It was done.
+    Done(T),
+    /// It is to end, within so long.
+    Cut(Duration),
+}
+
 /// Does something, unless it is told meanwhile to end at once. Once the supervisor is gone, nobody will say so.
-async fn or_cut<T>(mut channel: &Channel, deed: impl Future<Output = T>) -> io::Result<Option<T>> {
+async fn or_cut<T>(mut channel: &Channel, deed: impl Future<Output = T>) -> io::Result<Ended<T>> {
     let mut deed = std::pin::pin!(deed);
     loop {
         tokio::select! {
-            done = &mut deed => return Ok(Some(done)),
+            done = &mut deed => return Ok(Ended::Done(done)),
             heard = channel.next() => match heard? {
-                Some((Order::Cut, _)) => return Ok(None),
+                Some((Order::Cut { within }, _)) => return Ok(Ended::Cut(within)),
                 Some(_) => {}
-                None => return Ok(Some(deed.await)),
+                None => return Ok(Ended::Done(deed.await)),
             },
         }
     }
@@ -467,7 +485,7 @@ async fn wait_for_accept(mut channel: &Channel) -> io::Result<bool> {
     while let Some((order, _)) = channel.next().await? {
         match order {
             Order::Accept => return Ok(true),
-            Order::Cut | Order::Drain { .. } => return Ok(false),
+            Order::Cut { .. } | Order::Drain { .. } => return Ok(false),
             _ => {}
         }
     }

@@ -186,8 +186,12 @@ pub enum Order {
         #[serde(default)]
         closing: Vec<Place>,
     },
-    /// End now.
-    Cut,
+    /// End now; whoever is connected has so long to hear of it.
+    Cut {
+        /// Nothing where it is at once.
+        #[serde(default)]
+        within: Duration,
+    },
 }
 
 /// What has happened to the process as a whole.
