@@ -95,6 +95,28 @@ fn a_websocket_is_told_1001_on_both_sides_and_then_ends() {
     );
 }
 
+/// A worker that had to make room for another cut them without a word.
+#[test]
+fn a_websocket_in_a_worker_that_makes_room_is_told_1001() {
+    let (upstream, told) = websocket(|talk| {
+        talk.write(HELLO);
+        let close = talk.read_exact(8);
+        talk.write(GOING_AWAY);
+        close
+    });
+    let process = "process: {drain_timeout: 1h, max_generations: 1, probation: 100ms}";
+    let routed = crate::support::tetap::routed_to("", &[upstream.address()], "");
+    let tetap = Tetap::supervised(&format!("{process}\n{routed}"));
+    let mut client = switched(&tetap);
+    assert_eq!(client.read_exact(HELLO.len()).unwrap(), HELLO);
+    for _ in 0..2 {
+        assert_eq!(tetap.command(&["upgrade"]).status.code(), Some(0));
+    }
+    assert_eq!(client.read_exact(GOING_AWAY.len()).unwrap(), GOING_AWAY);
+    assert_eq!(received(&told).and_then(|close| code(&close)), Some(1001));
+    until("it has made room", || tetap.workers().len() == 1);
+}
+
 #[test]
 fn both_ends_are_told_though_neither_answers() {
     let (upstream, told) = websocket(rest);
