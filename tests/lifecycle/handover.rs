@@ -296,24 +296,6 @@ routes: [{match: {path: {prefix: /}}, respond: {body: x}}]";
 }
 
 /// They ended it, before it could hear them.
-/// They ended it, before it could hear them.
-/// A worker that had to make room cut them without a word.
-#[test]
-fn websockets_of_a_worker_that_makes_room_are_told_1001() {
-    let servers = servers();
-    let tetap = before(&servers, "probation: 100ms, drain_timeout: 1h, max_generations: 1");
-    let traffic = Traffic::none().websockets(4).start(tetap.address("web"));
-    for _ in 0..3 {
-        until("all of them are connected", || {
-            tetap.metrics().sum("tetap_connections", &["listener=\"web\""]) == 4.0
-        });
-        let output = tetap.command(&["upgrade"]);
-        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
-    }
-    until("those before have ended", || tetap.workers().len() <= 2);
-    traffic.stop().assert_unnoticed();
-}
-
 #[test]
 fn signals_at_the_start_are_heard_when_they_can_be() {
     let mut place = crate::support::tetap::Place::new().supervised();
