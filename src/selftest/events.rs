@@ -68,8 +68,10 @@ fn happen(proxy: &Proxy, event: Event, bad: &Path) -> Result<Went, Error> {
         Event::Kill => kill(victim),
     };
     let gone = victim.filter(|_| event == Event::Kill);
-    let settled = proxy.settle(gone)?;
-    Ok(went.and(if settled { Ok(()) } else { Err("afterwards there is not one worker that serves".into()) }))
+    match proxy.settle(gone)? {
+        true => Ok(went),
+        false => Ok(went.and(Err(format!("then there is not one worker that serves:\n{}", proxy.story())))),
+    }
 }
 
 fn done(proxy: &Proxy, request: &Request) -> Result<Went, Error> {

@@ -117,6 +117,13 @@ impl Proxy {
         if serves && !is_changing { i32::try_from(worker.get("pid")?.as_i64()?).ok() } else { None }
     }
 
+    /// How it is, and what it has last said, for people.
+    pub(super) fn story(&self) -> String {
+        let reply = control::ask(&self.control, &Request::Status).ok().flatten();
+        let status = reply.map_or_else(|| "no answer".to_owned(), |reply| reply.message);
+        format!("{status}\n{}", self.last_words())
+    }
+
     /// Waits a while.
     ///
     /// # Errors
