@@ -15,10 +15,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use rustix::process::Signal;
 
+use crate::selftest::Wish;
 use crate::supervisor::control::{self, Request};
 use crate::supervisor::succession;
-use crate::{config, demo, process, supervisor};
+use crate::{config, demo, process, selftest, supervisor};
 use failure::Failure;
 
 /// The edge proxy for web APIs that stays up.
@@ -41,6 +43,9 @@ enum Command {
         /// Only say whether that is understood
         #[arg(long, hide = true, requires = "resumed")]
         examine: bool,
+        /// End when the process that has started this one does
+        #[arg(long, hide = true)]
+        leashed: bool,
     },
     /// Show how the running proxy is: its workers, and where it listens
     Status(Target),
@@ -70,6 +75,17 @@ enum Command {
     Healthcheck(healthcheck::Subject),
     /// Report everything that is wrong with a configuration
     Check(File),
+    /// Try reloads, upgrades and crashes under load, on a shadow of a configuration: exit status 0 if no client lost anything
+    Selftest {
+        #[command(flatten)]
+        file: File,
+        /// Let each happen once only
+        #[arg(long)]
+        brief: bool,
+        /// Print what came of it as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the JSON Schema of the configuration
     Schema,
     /// Try it: three sample servers with the proxy in front, without any file
@@ -122,7 +138,7 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
     let done = match command {
         Command::Run { examine: true, .. } => Ok(succession::understand(io::stdin())?),
         Command::Run { resumed: true, .. } => return resume(),
-        Command::Run { file, .. } => return run(&file.config),
+        Command::Run { file, leashed, .. } => return run(&file.config, leashed),
         Command::Check(file) => print(&check::check(&file.config)?),
         Command::Status(target) => remote::ask(&target, &Request::Status),
         Command::Reload { target, confirm } => remote::ask(&target, &Request::Reload { confirm }),
@@ -132,6 +148,7 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
         Command::Stop(target) => remote::ask(&target, &Request::Stop),
         Command::Healthcheck(subject) => healthcheck::ask(&subject),
         Command::Worker { .. } => work(),
+        Command::Selftest { file, brief, json } => return try_out(&file.config, Wish { brief, json }),
         Command::Schema => print(&format!("{:#}", config::schema())),
         Command::Demo => Ok(demo::run()?),
         Command::DemoServer { name } => Ok(demo::sample::run(&name)?),
@@ -139,7 +156,11 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
-fn run(path: &Path) -> Result<ExitCode, Failure> {
+/// `leashed`: the kernel ends it with whoever has started it.
+fn run(path: &Path, leashed: bool) -> Result<ExitCode, Failure> {
+    if leashed {
+        rustix::process::set_parent_process_death_signal(Some(Signal::INT)).map_err(io::Error::from)?;
+    }
     succession::block_signals()?; // what is said before anybody can hear it waits
     let text = config::read_text(path)?;
     let plan = process::assignment::compile(path, &text)?;
@@ -154,6 +175,10 @@ fn run(path: &Path) -> Result<ExitCode, Failure> {
     let control = plan.process.control.unwrap_or_else(|| control::default_path(path));
     let start = supervisor::Start { config: path.to_owned(), text, settings, control, control_needed };
     Ok(ExitCode::from(supervisor::run(start)?))
+}
+
+fn try_out(path: &Path, wish: Wish) -> Result<ExitCode, Failure> {
+    Ok(if selftest::run(path, wish)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn resume() -> Result<ExitCode, Failure> {

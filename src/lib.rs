@@ -78,6 +78,7 @@
 //! | What needs a swap of workers rather than a reload in place? | [`plan::diff`](mod@plan::diff) |
 //! | How does the process end? | [`process::stop`] |
 //! | What does an upstream know when it begins? | what the one before it left: [`estate`] |
+//! | Would our clients notice a reload, an upgrade, a crash? | [`selftest`] tries it, on a shadow of the configuration |
 //! | And a WebSocket, or a stream, that goes on? | [`listen::farewell`] |
 //! | What does a service manager hear, and which sockets does it lend? | [`supervisor::service`], [`supervisor::lent`] |
 //! | What if a new worker never becomes ready? | [`handover`] |
@@ -113,7 +114,7 @@
 //! | live | [`sockets`] [`watchdog`] [`upstream`] [`runtime`] | config, proxy, admin |
 //! | traffic | [`listen`] [`proxy`] | config, process, admin |
 //! | control | [`admin`] | proxy, process |
-//! | process | [`wire`] [`supervisor`] [`process`] [`cli`] [`demo`] | – |
+//! | process | [`wire`] [`supervisor`] [`process`] [`cli`] [`demo`] [`selftest`] | – |
 
 pub mod admin;
 pub mod answer;
@@ -138,6 +139,7 @@ pub mod retry;
 pub mod roster;
 pub mod routing;
 pub mod runtime;
+pub mod selftest;
 pub mod sockets;
 pub mod supervisor;
 pub mod upstream;

@@ -22,7 +22,7 @@ struct Room {
 const WORDS: Names = &["clock", "failure", "limits", "estate"];
 const DOMAIN: Names =
     &["routing", "health", "balance", "roster", "limit", "retry", "hygiene", "answer", "handover"];
-const PROCESS: Names = &["process", "cli", "demo"];
+const PROCESS: Names = &["process", "cli", "demo", "selftest"];
 
 const ENGINE: Names = &[
     "pingora",
@@ -118,6 +118,7 @@ const ROOMS: &[Room] = &[
     Room { name: "process", knows: EVERYTHING, shuns: &[] },
     Room { name: "cli", knows: EVERYTHING, shuns: &[] },
     Room { name: "demo", knows: EVERYTHING, shuns: &[] },
+    Room { name: "selftest", knows: EVERYTHING, shuns: &[] },
     Room { name: "main", knows: EVERYTHING, shuns: &[] },
     Room { name: "lib", knows: &[], shuns: &[ENGINE, TASKS, WORLD] },
 ];

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use crate::config::Report;
 use crate::demo;
 use crate::process::RunError;
+use crate::selftest;
 use crate::supervisor::control::Reply;
 
 /// Why a command did not do what it was asked.
@@ -19,6 +20,8 @@ pub(super) enum Failure {
     Run(RunError),
     /// Exit status 1.
     Demo(demo::Error),
+    /// Exit status 1.
+    Selftest(selftest::Error),
     /// Exit status 1.
     Io(io::Error),
     /// Nobody takes commands there. Exit status 1.
@@ -48,6 +51,7 @@ impl fmt::Display for Failure {
             Failure::Configuration(report) => report.fmt(f),
             Failure::Run(error) => write!(f, "tetap: {error}"),
             Failure::Demo(error) => write!(f, "tetap: {error}"),
+            Failure::Selftest(error) => write!(f, "tetap: {error}"),
             Failure::Io(error) => write!(f, "tetap: {error}"),
             Failure::Unreachable { path, error } => {
                 write!(f, "tetap: no running proxy takes commands at {}: {error}", path.display())
@@ -72,6 +76,15 @@ impl From<RunError> for Failure {
 impl From<demo::Error> for Failure {
     fn from(error: demo::Error) -> Failure {
         Failure::Demo(error)
+    }
+}
+
+impl From<selftest::Error> for Failure {
+    fn from(error: selftest::Error) -> Failure {
+        match error {
+            selftest::Error::Configuration(report) => Failure::Configuration(report),
+            error => Failure::Selftest(error),
+        }
     }
 }
 

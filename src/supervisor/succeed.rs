@@ -110,6 +110,7 @@ impl Supervisor {
             && self.questions.is_empty()
             && !self.handover.is_stopping()
             && self.control.as_ref().is_none_or(Control::is_idle)
+            && self.serving().next().is_some() // else one is about to be started, which is not in a state
             && self.children.iter().all(is_settled)
     }
 

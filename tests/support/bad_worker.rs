@@ -2,9 +2,11 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tetap::supervisor::control;
 use tetap::wire::{Channel, PROTOCOL, Report};
 
 fn main() -> ExitCode {
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         }
         "babbles" => babbles(),
         "newer" => newer(),
+        "drops" => drops(),
         other => panic!("nothing is known to be wrong with {other}"),
     }
 }
@@ -82,4 +85,33 @@ fn newer() -> ExitCode {
         });
     }
     tetap::cli::main()
+}
+
+/// Serves well, but for its end: told to drain, it is gone at once, with all that is under way in it.
+fn drops() -> ExitCode {
+    let mut words = std::env::args().skip_while(|word| word != "worker");
+    if let Some(config) = words.nth(1) {
+        let control = control_of(Path::new(&config));
+        std::thread::spawn(move || {
+            while !is_draining(&control) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::process::exit(0);
+        });
+    }
+    tetap::cli::main()
+}
+
+/// Where the supervisor takes commands that runs by this configuration.
+fn control_of(config: &Path) -> PathBuf {
+    let text = tetap::config::read_text(config).expect("a configuration");
+    let plan = tetap::process::assignment::compile(config, &text).expect("a good one");
+    plan.process.control.expect("one that says where")
+}
+
+/// Whether this very process is, as its supervisor sees it.
+fn is_draining(control: &Path) -> bool {
+    let Ok(Some(reply)) = control::ask(control, &control::Request::Status) else { return false };
+    let workers = reply.report["workers"].as_array().cloned().unwrap_or_default();
+    workers.iter().any(|worker| worker["pid"] == std::process::id() && worker["state"] == "draining")
 }
