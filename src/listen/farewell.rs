@@ -15,6 +15,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use arc_swap::ArcSwapOption;
@@ -31,6 +32,8 @@ pub struct Farewell(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Asked at every turn of every answer, and false nearly always: so it comes before the window itself.
+    is_announced: AtomicBool,
     announced: ArcSwapOption<Window>,
     roll: Mutex<Roll>,
 }
@@ -72,6 +75,7 @@ impl Farewell {
             return;
         }
         self.0.announced.store(Some(Arc::new(window)));
+        self.0.is_announced.store(true, Ordering::Release);
         let roll: Vec<Waker> = self.0.roll.lock().wakers.values().cloned().collect();
         roll.into_iter().for_each(Waker::wake);
     }
@@ -119,6 +123,9 @@ impl Parting {
 
     /// Ready from that moment on; otherwise the task is woken when it comes, if it is on the roll.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.farewell.0.is_announced.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
         let announced = self.farewell.0.announced.load();
         let Some(window) = announced.as_deref().copied() else { return Poll::Pending };
         if self.drawn != Some(window) {

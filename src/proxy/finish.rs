@@ -11,7 +11,7 @@ use crate::failure::Cause;
 use crate::hygiene::forwarding::{ClientAddress, Scheme};
 use crate::listen::Arrival;
 use crate::listen::client::Trouble;
-use crate::observe::access_log::{AttemptRecord, Client, Record};
+use crate::observe::access_log::{AccessLog, AttemptRecord, Client, Record};
 use crate::runtime::Runtime;
 
 /// Counts and logs.
@@ -31,8 +31,9 @@ pub(super) fn finish(session: &Session, exchange: &mut Exchange, runtime: &Runti
     let since = |arrival: &Arrival| now.saturating_duration_since(arrival.started);
     let took = exchange.arrival.as_deref().map(since).unwrap_or_default();
     exchange.snapshot.route_metrics(exchange.route).finished(status, took);
-    if runtime.access_log().is_on() {
-        log(session, exchange, runtime, status, took);
+    let access_log = runtime.access_log();
+    if access_log.is_on() {
+        log(session, exchange, &access_log, status, took);
     }
 }
 
@@ -55,7 +56,13 @@ fn status(session: &Session, cause: Option<Cause>) -> u16 {
     }
 }
 
-fn log(session: &Session, exchange: &Exchange, runtime: &Runtime, status: u16, took: std::time::Duration) {
+fn log(
+    session: &Session,
+    exchange: &Exchange,
+    access_log: &AccessLog,
+    status: u16,
+    took: std::time::Duration,
+) {
     let Some(arrival) = &exchange.arrival else { return };
     let request = session.req_header();
     let attempts: SmallVec<[AttemptRecord<'_>; 2]> = exchange
@@ -71,7 +78,7 @@ fn log(session: &Session, exchange: &Exchange, runtime: &Runtime, status: u16, t
         })
         .collect();
     let since = |at: Instant| at.saturating_duration_since(arrival.started);
-    runtime.access_log().write(&Record {
+    access_log.write(&Record {
         time: arrival.time,
         listener: &arrival.door.plan().name,
         client: client(exchange),
