@@ -54,7 +54,7 @@ pub enum Outcome {
 }
 
 /// How much less of the processors the work beside serving gets (nice(2)).
-const LESS_URGENT: i32 = 10;
+const LESS_URGENT: i32 = 19;
 
 /// How often a snapshot that was followed is looked at, until nobody needs it.
 const LEFT: Duration = Duration::from_secs(1);
