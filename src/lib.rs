@@ -106,7 +106,7 @@
 //!
 //! | group | rooms | may not know |
 //! |---|---|---|
-//! | words | [`clock`] [`failure`] [`limits`] [`estate`] | anything else |
+//! | words | [`clock`] [`failure`] [`limits`] [`estate`] [`history`] | anything else |
 //! | config | [`config`] | the domain, Pingora, tokio |
 //! | domain (pure) | [`routing`] [`health`] [`balance`] [`roster`] [`limit`] [`retry`] [`hygiene`] [`answer`] [`handover`] | IO, tokio, Pingora, config, logging, the time |
 //! | plan | [`plan`] | tokio, Pingora, the disk |
@@ -127,6 +127,7 @@ pub mod estate;
 pub mod failure;
 pub mod handover;
 pub mod health;
+pub mod history;
 pub mod hygiene;
 pub mod limit;
 pub mod limits;

@@ -36,8 +36,9 @@ use crate::handover::judge::Tally;
 use crate::handover::{
     Ask, Deed, Executable, Handover, Happened, Note, Outcome, Policy, Stand, Words, WorkerId,
 };
+use crate::history::History;
 use crate::limits::{BEQUEATH_EVERY, BEQUEATH_TIME, CONFIG_BYTES, EVENTS, KILL_GRACE, LAST_CALL, LAST_WORDS};
-use crate::wire::{Health, History, Order, PROTOCOL, Place, Report, Role, Settings, Wanted, frame};
+use crate::wire::{Health, Order, PROTOCOL, Place, Report, Role, Settings, Wanted, frame};
 use child::{Child, Ears, Prepared, Program, Who, Word, ending};
 use control::{Asked, Control, Reply, Request};
 use held::Held;
@@ -144,6 +145,8 @@ struct Supervisor {
     trouble: Option<String>,
     /// What the worker that serves has last said that it knows: a file, which is not looked at.
     estate: Option<OwnedFd>,
+    /// How often it was told.
+    learnt: u64,
     /// Workers that are about to begin, and by which text, if not by the file.
     beginning: BTreeMap<WorkerId, Option<Arc<str>>>,
     /// The history that workers know.
@@ -231,11 +234,12 @@ impl Supervisor {
             children: BTreeMap::new(),
             held: Vec::new(),
             waiting: BTreeMap::new(),
-            history: History { reload_stands: true, ..History::default() },
+            history: History::default(),
             told: History::default(),
             has_served: false,
             trouble: None,
             estate: None,
+            learnt: 0,
             beginning: BTreeMap::new(),
             reloading: None,
             trial: None,
@@ -628,6 +632,7 @@ impl Supervisor {
     fn inherit(&mut self, from: WorkerId, beside: Vec<OwnedFd>) {
         if self.handover.active() == Some(from) {
             self.estate = beside.into_iter().next().or(self.estate.take());
+            self.learnt += 1;
         }
         let waiting: Vec<WorkerId> = self.beginning.keys().copied().collect();
         waiting.into_iter().for_each(|id| self.begin_work(id));

@@ -13,7 +13,7 @@ pub mod message;
 pub mod place;
 
 pub use channel::{Channel, pair};
-pub use message::{Drained, Found, Health, History, Order, Report, Role, Settings};
+pub use message::{Drained, Found, Health, Order, Report, Role, Settings};
 pub use place::{Place, Wanted};
 
 /// The revision of the conversation. It goes up when one side must not go on without what the other has learnt.

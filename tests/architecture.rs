@@ -19,7 +19,7 @@ struct Room {
     shuns: &'static [Names],
 }
 
-const WORDS: Names = &["clock", "failure", "limits", "estate"];
+const WORDS: Names = &["clock", "failure", "limits", "estate", "history"];
 const DOMAIN: Names =
     &["routing", "health", "balance", "roster", "limit", "retry", "hygiene", "answer", "handover"];
 const PROCESS: Names = &["process", "cli", "demo", "selftest"];
@@ -77,6 +77,7 @@ const ROOMS: &[Room] = &[
     Room { name: "clock", knows: &[], shuns: &[ENGINE, TASKS, WORLD] },
     Room { name: "failure", knows: &[], shuns: &[ENGINE, TASKS, WORLD] },
     Room { name: "limits", knows: &[], shuns: &[ENGINE, TASKS, WORLD] },
+    Room { name: "history", knows: &[], shuns: &[ENGINE, TASKS, WORLD, NOW] },
     Room { name: "estate", knows: &[&["clock", "limits"]], shuns: &[ENGINE, TASKS, WORLD, NOW] },
     Room { name: "config", knows: &[WORDS], shuns: &[ENGINE, TASKS] },
     Room { name: "routing", knows: &[WORDS], shuns: IMPURE },

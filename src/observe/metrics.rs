@@ -50,6 +50,7 @@ use prometheus::{
 
 use super::shown::{Board, Shown};
 use crate::failure::Cause;
+use crate::history::History;
 
 /// Upper bounds of the duration histogram, in seconds.
 ///
@@ -145,27 +146,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// What has happened to the processes so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Events {
-    /// Reloads that were done.
-    pub reloads: u64,
-    /// Reloads that were refused.
-    pub reloads_refused: u64,
-    /// The last one was done, or there was none.
-    pub reload_stands: bool,
-    /// Upgrades that were done.
-    pub upgrades: u64,
-    /// Upgrades that were not, or were taken back.
-    pub upgrades_failed: u64,
-    /// Those of them that were taken back after they had served.
-    pub rollbacks: u64,
-    /// Workers that ended without having been told to.
-    pub crashes: u64,
-    /// Workers that drain at present.
-    pub draining: u64,
 }
 
 /// A count that somebody else keeps: it goes up to there.
@@ -447,7 +427,7 @@ impl Metrics {
             draining: family.gauge("draining", "1 while the process is stopping"),
             registry: family.0,
         });
-        metrics.tell(&Events { reload_stands: true, ..Events::default() });
+        metrics.tell(&History::default());
         metrics
     }
 
@@ -489,8 +469,8 @@ impl Metrics {
     }
 
     /// Shows what has happened to the processes so far, as whoever sees all of them counts it.
-    pub fn tell(&self, events: &Events) {
-        let Events {
+    pub fn tell(&self, history: &History) {
+        let History {
             reloads,
             reloads_refused,
             reload_stands,
@@ -499,7 +479,7 @@ impl Metrics {
             rollbacks,
             crashes,
             draining,
-        } = *events;
+        } = *history;
         let failed = upgrades_failed.saturating_sub(rollbacks);
         raise(&self.reloads.with_label_values(&["done"]), reloads);
         raise(&self.reloads.with_label_values(&["refused"]), reloads_refused);

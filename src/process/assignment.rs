@@ -14,9 +14,10 @@ use super::places::{self, Need, Sockets};
 use super::worker::RunError;
 use crate::config::{self, Report as Diagnostics};
 use crate::estate::Estate;
+use crate::history::History;
 use crate::limits::{CONFIG_BYTES, WIRE_BODY_BYTES};
 use crate::plan::{self, Plan};
-use crate::wire::{Channel, History, Order, PROTOCOL, Place, Received, Report, Role, frame};
+use crate::wire::{Channel, Order, PROTOCOL, Place, Received, Report, Role, frame};
 
 /// A worker's work.
 pub struct Assignment {

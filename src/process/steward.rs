@@ -33,11 +33,10 @@ use super::reload::{self, Outcome, Reload};
 use super::worker::{RunError, Worker};
 use crate::clock::{Duration, Instant};
 use crate::limits::{CONTROL_CONNECTIONS, DRAIN_NEWS, ORDERS};
-use crate::observe::metrics::Events;
 use crate::plan::diff::Changes;
 use crate::plan::{Address, Plan};
 use crate::sockets::Unlink;
-use crate::wire::{Channel, Drained, Found, Health, History, Order, Place, Report, Role, Settings, frame};
+use crate::wire::{Channel, Drained, Found, Health, Order, Place, Report, Role, Settings, frame};
 
 /// Serves as the supervisor at the other end says, until it says that it is over.
 ///
@@ -67,7 +66,7 @@ fn begin(work: Assignment) -> Result<(Worker, Duty), Refusal> {
         work;
     let worker = Worker::build(plan, sockets, generation, &heritage, has_served)?;
     let life = worker.life.clone();
-    life.runtime.metrics().tell(&counts(&history));
+    life.runtime.metrics().tell(&history);
     Ok((worker, Duty { life, role, config, text, lent }))
 }
 
@@ -191,7 +190,7 @@ impl Duty {
                 Order::Plan { id } => tasks.plan(self, channel, id),
                 order @ (Order::Sockets { .. } | Order::Bound { .. }) => tasks.pass_on((order, beside)),
                 Order::Release => self.release().await,
-                Order::News { history } => self.life.runtime.metrics().tell(&counts(&history)),
+                Order::News { history } => self.life.runtime.metrics().tell(&history),
                 Order::Drain { lame_duck, closing } => {
                     return Ok(Some(Farewell { last: lame_duck, closing }));
                 }
@@ -400,30 +399,6 @@ async fn tell(channel: &Channel, id: u64, found: Found) -> io::Result<()> {
 
 fn as_file(text: &str) -> io::Result<std::fs::File> {
     frame::in_memory("tetap-configuration", text.as_bytes())
-}
-
-/// The supervisor's history, as the metrics show it.
-fn counts(history: &History) -> Events {
-    let History {
-        reloads,
-        reloads_refused,
-        reload_stands,
-        upgrades,
-        upgrades_failed,
-        rollbacks,
-        crashes,
-        draining,
-    } = *history;
-    Events {
-        reloads,
-        reloads_refused,
-        reload_stands,
-        upgrades,
-        upgrades_failed,
-        rollbacks,
-        crashes,
-        draining,
-    }
 }
 
 async fn fail(channel: &Channel, unopened: Unopened) -> io::Result<()> {

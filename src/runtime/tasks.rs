@@ -38,8 +38,7 @@ pub async fn keep(runtime: Arc<Runtime>) {
         let staying: HashSet<usize> = wanted.iter().map(address).collect();
         keepers.retain(|upstream, _| staying.contains(upstream));
         for upstream in wanted {
-            let keeper = || AbortOnDropHandle::new(tokio::spawn(keep_up(upstream.clone())));
-            keepers.entry(address(&upstream)).or_insert_with(|| Keeper(keeper(), upstream.clone()));
+            keepers.entry(address(&upstream)).or_insert_with(|| Keeper::of(upstream));
         }
         let _ = kept.changed().await; // the sender is in the runtime that is held here
     }
@@ -51,7 +50,17 @@ fn address(upstream: &Arc<Upstream>) -> usize {
 }
 
 /// A task, and the upstream that it keeps: as long as that is held, its address is nobody else's.
-struct Keeper(#[expect(dead_code)] AbortOnDropHandle<()>, #[expect(dead_code)] Arc<Upstream>);
+struct Keeper {
+    _task: AbortOnDropHandle<()>,
+    _upstream: Arc<Upstream>,
+}
+
+impl Keeper {
+    fn of(upstream: Arc<Upstream>) -> Keeper {
+        let task = AbortOnDropHandle::new(tokio::spawn(keep_up(upstream.clone())));
+        Keeper { _task: task, _upstream: upstream }
+    }
+}
 
 async fn keep_up(upstream: Arc<Upstream>) {
     let what = format!("upstream {}: what finds its endpoints", upstream.name());

@@ -164,8 +164,10 @@ impl Supervisor {
     pub(super) fn reloaded(&mut self, id: WorkerId, question: u64, found: Found, prepared: Option<Prepared>) {
         let asked = self.reloading.take_if(|reload| reload.worker == id && reload.ask.0 == question);
         let Some(Reloading { ask, generation, .. }) = asked else {
-            // It was given up, but done all the same.
-            if let (Found::Done(_), Some(prepared)) = (found, prepared) {
+            // It was given up, but done all the same. Of one that was followed since, it does not matter.
+            if let (Found::Done(_), Some(prepared)) = (found, prepared)
+                && self.handover.active() == Some(id)
+            {
                 self.go_over(id, prepared, self.generation);
             }
             return;

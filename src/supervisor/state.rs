@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use super::control::Reply;
 use crate::clock::{Duration, Instant};
 use crate::handover::{Outcome, Words};
+use crate::history::History;
 use crate::limits::LONGEST_TRIAL;
-use crate::wire::{Drained, History};
+use crate::wire::Drained;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {

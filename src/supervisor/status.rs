@@ -29,6 +29,7 @@ fn report(supervisor: &Supervisor) -> Value {
         "confirm_within": supervisor.trial.as_ref().map(|trial| trial.until.saturating_duration_since(Instant::now()).as_secs()),
         "changing": supervisor.is_changing(),
         "stopping": supervisor.handover.is_stopping(),
+        "learnt": supervisor.learnt,
         "history": supervisor.history,
     })
 }

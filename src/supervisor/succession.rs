@@ -23,8 +23,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use serde::{Deserialize, Serialize};
 
 use super::child::Who;
+use crate::history::History;
 use crate::limits::{WIRE_BODY_BYTES, WIRE_DESCRIPTORS};
-use crate::wire::{Drained, History, Place, Settings, frame, pair};
+use crate::wire::{Drained, Place, Settings, frame, pair};
 
 /// The revision of [`State`]. It goes up when a program must not go on from what an older one has left.
 const REVISION: u32 = 1;

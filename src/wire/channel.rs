@@ -101,7 +101,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::wire::{History, Order, Report, Settings};
+    use crate::history::History;
+    use crate::wire::{Order, Report, Settings};
 
     fn both() -> (Channel, Channel) {
         let (here, there) = pair().unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::place::{Place, Wanted};
+use crate::history::History;
 
 /// The key that names a message's kind.
 pub(super) const KIND: &str = "is";
@@ -192,28 +193,6 @@ pub enum Order {
         #[serde(default)]
         within: Duration,
     },
-}
-
-/// What has happened to the process as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct History {
-    /// Reloads that were done.
-    pub reloads: u64,
-    /// Reloads that were refused.
-    pub reloads_refused: u64,
-    /// The last reload was done, or there was none.
-    pub reload_stands: bool,
-    /// Upgrades that were done.
-    pub upgrades: u64,
-    /// Upgrades that were not, or were taken back.
-    pub upgrades_failed: u64,
-    /// Those of them that were taken back after they had served.
-    pub rollbacks: u64,
-    /// Workers that ended without having been told to.
-    pub crashes: u64,
-    /// Workers that drain at present.
-    pub draining: u64,
 }
 
 /// From a worker to the supervisor.

@@ -183,6 +183,29 @@ fn a_worker_of_a_later_version_serves_under_this_supervisor_and_is_followed_by_o
     until("the supervisor is this program", || runs(tetap.id()) == program);
 }
 
+/// Well by its own account: what shows is only that its clients are answered worse.
+#[test]
+fn an_upgrade_that_answers_clearly_worse_is_taken_back_with_its_configuration() {
+    let server = Server::start("a");
+    let to = |address: std::net::SocketAddr| {
+        format!(
+            "process: {{probation: 10s, drain_timeout: 20s}}\n{}",
+            crate::support::tetap::routed_to("", &[address], "limits: {pending_timeout: 10ms}")
+        )
+    };
+    let mut tetap = Tetap::supervised(&to(server.address()));
+    let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], crate::support::free_port()));
+    tetap.configure(&to(nobody));
+    let traffic = Traffic::none().fresh(4).start(tetap.address("web"));
+    let output = tetap.command(&["upgrade", "--json"]);
+    drop(traffic.stop());
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["outcome"], "rolled_back", "{report}");
+    assert!(report["reason"].as_str().unwrap().contains("requests failed"), "{report}");
+    assert_eq!(tetap.get("/items/1?bytes=10&shape=length").status, 200, "by the configuration from before");
+}
+
 /// The second one was refused, and took the first one's executable along.
 #[test]
 fn an_upgrade_during_probation_is_refused_and_takes_nothing_away() {

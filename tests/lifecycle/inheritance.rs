@@ -67,7 +67,12 @@ fn an_ejection_outlasts_an_upgrade() {
 #[test]
 fn an_ejection_of_a_while_ago_outlasts_a_crash() {
     let (_server, mut tetap, _) = ejected();
-    std::thread::sleep(std::time::Duration::from_secs(6)); // what a worker knows is asked for every five seconds
+    let learnt = || {
+        let status: Value = serde_json::from_slice(&tetap.command(&["status", "--json"]).stdout).unwrap();
+        status["learnt"].as_u64().unwrap()
+    };
+    let before = learnt();
+    until("the worker has said what it knows by now", || learnt() >= before + 2); // the next may be on its way already
     tetap.crash().unwrap();
     assert_eq!((fit(&tetap), tried_in_vain(&tetap)), (1.0, 0));
 }

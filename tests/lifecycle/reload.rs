@@ -316,6 +316,7 @@ fn what_nobody_confirms_is_gone_back_from() {
     tetap.configure(TWO);
     done(&tetap, &["reload", "--confirm", "1s"]);
     assert_eq!(tetap.get("/").text(), "two");
+    assert!(status(&tetap)["confirm_within"].is_u64());
     let refused = tetap.command(&["upgrade"]);
     assert!(told(&refused).contains("waits to be confirmed"), "{}", told(&refused));
     until("it is gone back from", || tetap.get("/").text() == "one");
@@ -385,9 +386,16 @@ fn what_is_confirmed_stays_and_what_took_another_process_is_gone_back_from_by_an
     tetap.configure(TWO);
     done(&tetap, &["reload", "--confirm", "1s"]);
     done(&tetap, &["confirm"]);
+    assert_eq!(
+        status(&tetap)["confirm_within"],
+        Value::Null,
+        "there is nothing that would be gone back from"
+    );
     done(&tetap, &["reload"]);
-    std::thread::sleep(std::time::Duration::from_millis(2500)); // nothing is to happen, and that shows only in time
-    assert_eq!(tetap.get("/").text(), "two");
+    assert_eq!(
+        (status(&tetap)["confirm_within"].clone(), tetap.get("/").text().as_str()),
+        (Value::Null, "two")
+    );
 }
 
 #[test]
